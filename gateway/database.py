@@ -1,0 +1,118 @@
+"""The database: where it is, how it is opened, and how it is brought to the present schema."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.context import TortoiseContext, require_context
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+
+from gateway.errors import TesseraError
+
+APPS = {"models": {"models": ["models"], "migrations": "models.migrations"}}
+NEWEST = MigrationTarget(app_label="models", name="__latest__")
+MIGRATION_LOCK = 0x7E55E2A  # any number that all gateways share
+
+
+class BadDatabaseUrl(TesseraError):
+    code = "BAD_DATABASE_URL"
+
+
+def is_sqlite(url: str) -> bool:
+    return url.startswith("sqlite:")
+
+
+def config(url: str) -> dict[str, Any]:
+    """Tortoise's configuration for `sqlite://PATH` or `postgres://USER@HOST:PORT/NAME` (`?host=` may name a socket's folder).
+
+    Connections are named after their dialect: Tortoise keeps generated SQL by connection name for the whole process.
+    Raises BadDatabaseUrl.
+    """
+    name, connection = _sqlite(url) if is_sqlite(url) else _postgres(url)
+    apps = {label: {**app, "default_connection": name} for label, app in APPS.items()}
+    return {"connections": {name: connection}, "apps": apps, "use_tz": True, "timezone": "UTC"}
+
+
+def _sqlite(url: str) -> tuple[str, dict[str, Any]]:
+    pragmas = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON", "busy_timeout": 10_000}
+    return "sqlite", {"engine": "gateway.sqlite", "credentials": {"file_path": str(_sqlite_path(url)), **pragmas}}
+
+
+def _postgres(url: str) -> tuple[str, dict[str, Any]]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+        raise BadDatabaseUrl("TESSERA_DATABASE_URL must be sqlite://PATH or postgres://USER@HOST:PORT/NAME.")
+    socket_folder = parse_qs(parts.query).get("host", [None])[0]
+    credentials = {
+        "host": socket_folder or parts.hostname,
+        "port": parts.port or 5432,
+        "user": unquote(parts.username or "") or None,
+        "password": unquote(parts.password or "") or None,
+        "database": unquote(parts.path.strip("/")),
+        "minsize": 1,
+        "maxsize": 10,
+    }
+    return "postgres", {"engine": "tortoise.backends.asyncpg", "credentials": credentials}
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[None]:
+    """The database that models read and write meanwhile, in every task; nothing is opened before the first statement."""
+    async with TortoiseContext() as context:
+        await context.init(config=config(url), _enable_global_fallback=True)
+        yield
+
+
+async def migrate(url: str) -> list[str]:
+    """Brings the database to the newest schema; the names of the migrations that it took.
+
+    Of several that try at once on PostgreSQL one does it, and the rest wait. SQLite rebuilds a table by dropping it, and
+    with foreign keys on that would erase the rows that refer to it, so they are off meanwhile.
+    """
+    if is_sqlite(url):
+        _sqlite_path(url).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = config(url)
+    if is_sqlite(url):
+        settings["connections"]["sqlite"]["credentials"]["foreign_keys"] = "OFF"
+    async with TortoiseContext() as context:
+        await context.init(config=settings)
+        async with _alone(context.db()):
+            executor = _executor(context.db(), settings)
+            steps = await executor.plan([NEWEST])
+            await executor.migrate([NEWEST])
+    return [step.migration.name for step in steps]
+
+
+async def pending_migrations() -> list[str]:
+    """What the connected database lacks of the newest schema. One that a newer release migrated lacks nothing."""
+    return [step.migration.name for step in await _executor(connection(), {"apps": APPS}).plan([NEWEST])]
+
+
+def connection() -> BaseDBAsyncClient:
+    """The connection of the present transaction, else the pool, for statements that the ORM can't say."""
+    return require_context().db()
+
+
+def _executor(connection: BaseDBAsyncClient, settings: dict[str, Any]) -> MigrationExecutor:
+    return MigrationExecutor(connection, settings["apps"])
+
+
+@asynccontextmanager
+async def _alone(connection: BaseDBAsyncClient) -> AsyncIterator[None]:
+    if connection.capabilities.dialect == "sqlite":
+        yield
+        return
+    # Held by a connection of its own: migrations begin transactions on others of the pool.
+    async with connection.acquire_connection() as holder:
+        await holder.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        try:
+            yield
+        finally:
+            await holder.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+
+
+def _sqlite_path(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:").removeprefix("//"))

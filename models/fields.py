@@ -1,0 +1,52 @@
+"""The columns that several tables share: ids, references, folded names."""
+
+import unicodedata
+from typing import Any
+
+from tortoise import fields
+from tortoise.fields import CharField, OnDelete
+
+from models.ids import new_id
+
+ID_LENGTH = 30
+NAME_LENGTH = 100
+
+
+class IdField(CharField):
+    """A primary key that is made from its table's prefix when a row is."""
+
+    def __init__(self, prefix: str) -> None:
+        def make() -> str:
+            return new_id(prefix)
+
+        super().__init__(max_length=ID_LENGTH, primary_key=True, default=make)
+        self.prefix = prefix
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return f"{__name__}.IdField", [], {"prefix": self.prefix}
+
+
+class FoldedField(CharField):
+    """A name as it is searched and sorted by. Its order is that of code points on every database: see `fold`."""
+
+    def __init__(self, max_length: int = NAME_LENGTH * 6, **options: Any) -> None:  # folding can lengthen a name
+        super().__init__(max_length=max_length, **options)
+
+    class _db_postgres:
+        def __init__(self, field: "FoldedField") -> None:
+            self.SQL_TYPE = f'VARCHAR({field.max_length}) COLLATE "C"'
+
+
+def fold(text: str) -> str:
+    """Text without regard to case, in every alphabet (Unicode's toNFKC_Casefold, near enough for names)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def named(name: str) -> dict[str, str]:
+    """The two columns that a name fills."""
+    return {"name": name, "name_folded": fold(name)}
+
+
+def reference(model: str, **options: Any) -> Any:
+    """A foreign key that keeps its target from being erased: deletion hides, it does not erase."""
+    return fields.ForeignKeyField(f"models.{model}", on_delete=OnDelete.RESTRICT, **{"related_name": False, **options})

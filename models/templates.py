@@ -1,0 +1,55 @@
+"""API key templates and their information fields."""
+
+from decimal import Decimal
+
+from tortoise import fields
+from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
+from tortoise.models import Model
+
+from models.fields import NAME_LENGTH, FoldedField, IdField, reference
+from models.projects import Project, ProjectNode
+from models.roles import Role
+
+
+class Template(Model):
+    id = IdField("tpl")
+    project: fields.ForeignKeyRelation[Project] = reference("Project")
+    project_id: str
+    role: fields.ForeignKeyRelation[Role] = reference("Role")
+    role_id: str
+    name = fields.CharField(max_length=NAME_LENGTH)
+    name_folded = FoldedField()
+    description = fields.TextField(default="")
+    price_per_request = fields.DecimalField(max_digits=12, decimal_places=6, default=Decimal(0))
+    position = fields.IntField()
+    version = fields.IntField(default=1)
+    created_at = fields.DatetimeField(auto_now_add=True)
+    deleted_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "templates"
+        constraints = (
+            CheckConstraint("CAST(price_per_request AS NUMERIC) BETWEEN 0 AND 999999.999999", "price_in_range"),
+            UniqueConstraint(("project_id", "name"), "living_template_name", "deleted_at IS NULL"),
+        )
+        indexes = (("project_id", "position"),)
+
+
+class TemplateField(Model):
+    """A value is a literal, or, where `node` is set, that node's id in the upstream's paths."""
+
+    id = IdField("fld")
+    template: fields.ForeignKeyRelation[Template] = reference("Template")
+    template_id: str
+    name = fields.CharField(max_length=NAME_LENGTH)
+    description = fields.TextField(default="")
+    value = fields.TextField()
+    node: fields.ForeignKeyNullableRelation[ProjectNode] = reference("ProjectNode", null=True)
+    node_id: str | None
+    position = fields.IntField()
+    created_at = fields.DatetimeField(auto_now_add=True)
+    deleted_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "template_fields"
+        constraints = (UniqueConstraint(("template_id", "name"), "living_field_name", "deleted_at IS NULL"),)
