@@ -1,0 +1,57 @@
+# Needs make and Python 3.11 or later, nothing else. `make help` tells what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench lock clean
+
+bin := .venv/bin
+pythons := python3 python3.14 python3.13 python3.12 python3.11
+is_new_enough := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach each,$(pythons),$(shell $(each) -c '$(is_new_enough)' 2>/dev/null && echo $(each))))
+
+# Of what is installed, and where: when either changes, this stamp is missing and `setup` works again.
+stamp := .venv/.set-up-$(shell (pwd; cat requirements-dev.txt) | cksum | tr ' ' '-')
+
+help: ## Tell what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{name = $$1; $$1 = ""; printf "make %-6s %s\n", name, $$0}'
+
+setup: $(stamp) ## Set up .venv with everything that the lock names
+
+$(stamp):
+	@$(or $(PYTHON),false) -c '$(is_new_enough)' 2>/dev/null || { echo "Tessera needs Python 3.11 or later with its venv module (on Debian: apt-get install python3 python3-venv)."; exit 1; }
+	@echo "setup: virtual environment in .venv, of $(PYTHON)"
+	@rm -f .venv/.set-up-*
+	@$(bin)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "setup: what requirements-dev.txt names"
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@echo "setup: Tessera itself"
+	@$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## Start the gateway with a demo project
+	@$(bin)/tessera demo
+
+test: setup ## Run every test; `make test ARGS="-k sqlite"` runs some
+	@$(bin)/pytest $(ARGS)
+
+check: setup ## Lint, format, types, import contracts, drift of the SDL, the contract
+	@echo "check: lint" && $(bin)/ruff check --quiet
+	@echo "check: format" && $(bin)/ruff format --check --quiet
+	@echo "check: types" && $(bin)/mypy
+	@echo "check: who imports whom" && $(bin)/lint-imports --no-logo
+	@echo "check: graphql/schema.graphql is what the code exports" && $(bin)/tessera schema export | diff - graphql/schema.graphql
+	@echo "check: the contract" && $(bin)/python tests/contract/check.py graphql/schema.graphql
+
+bench: setup ## Run the benchmarks and print tables
+	@$(bin)/python -m tests.bench $(ARGS)
+
+# One command, so that both files hold the same versions. `make lock ARGS=--upgrade` takes the newest.
+compile = $(bin)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 $(ARGS) pyproject.toml
+lock: ## Write the lock files anew from pyproject.toml
+	@test -x $(bin)/uv || $(MAKE) setup
+	@$(compile) --all-extras --output-file requirements-dev.txt
+	@$(compile) --constraint requirements-dev.txt --output-file requirements.txt
+	@echo "lock: requirements.txt and requirements-dev.txt"
+
+clean: ## Remove what tools and builds left; data/ stays
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find gateway models schema tests -name __pycache__ -type d -prune -exec rm -rf {} +
