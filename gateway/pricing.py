@@ -182,7 +182,7 @@ class Granularity(StrEnum):
 def steps(period: Period, granularity: Granularity, zone_name: str = "UTC") -> list[datetime]:
     """The instants, from a period's start to its end, between which its steps lie: one more than there are steps.
 
-    Steps follow the clocks of the zone: a repeated hour is two steps, a skipped hour or day none; weeks begin on Monday;
+    Steps follow the zone's clocks: a repeated hour is two steps, a skipped hour or day none; weeks begin on Monday;
     the first and the last are clipped. LimitExceeded beyond 10,000 steps, BadInput for an unknown zone.
     """
     tz = zone(zone_name)
