@@ -54,9 +54,11 @@ class Amount:
     @classmethod
     def of(cls, value: Decimal) -> Self:
         """The same value. ValueError where it has more than 10 decimals or is no number."""
+        if not value.is_finite():
+            raise ValueError("An amount is a number.")
         try:
             fractions = _EXACT.to_integral_exact(_EXACT.scaleb(value, 10))
-        except (Inexact, InvalidOperation) as error:
+        except Inexact as error:
             raise ValueError("An amount has at most 10 decimals.") from error
         return cls.carried(0, int(fractions))
 
