@@ -12,7 +12,7 @@ ID_LENGTH = 30
 NAME_LENGTH = 100
 
 
-class IdField(CharField):
+class IdField(CharField[str]):
     """A primary key that is made from its table's prefix when a row is."""
 
     def __init__(self, prefix: str) -> None:
@@ -26,7 +26,7 @@ class IdField(CharField):
         return f"{__name__}.IdField", [], {"prefix": self.prefix}
 
 
-class FoldedField(CharField):
+class FoldedField(CharField[str]):
     """A name as it is searched and sorted by. Its order is that of code points on every database: see `fold`."""
 
     def __init__(self, max_length: int = NAME_LENGTH * 6, **options: Any) -> None:  # folding can lengthen a name

@@ -1,0 +1,62 @@
+"""Mutations that may be sent again: what a viewer did under an idempotency key is done once in 24 hours."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypedDict
+
+from tortoise.exceptions import IntegrityError
+from tortoise.transactions import in_transaction
+
+from gateway import clock
+from gateway.errors import Conflict, Invalid
+from gateway.permissions import Actor
+from gateway.sealing import Sealer
+from models import IdempotentAct
+
+REMEMBERED = timedelta(hours=24)
+KEY_LENGTH = 255
+Act = Callable[[], Awaitable[list[str]]]
+
+
+class Scope(TypedDict):
+    viewer_id: str
+    mutation: str
+    idempotency_key: str
+
+
+async def once(
+    sealer: Sealer, actor: Actor, mutation: str, idempotency_key: str, input_text: str, act: Act
+) -> list[str] | None:
+    """Runs the act, which answers with the ids of its objects, unless it was done; then their ids from then.
+
+    None says that the act ran now. A repeat at the same time waits for the first: the claim is a row that is inserted
+    in the act's own transaction, and goes with it where the act is refused. Raises Conflict where the input differs.
+    """
+    if not 1 <= len(idempotency_key) <= KEY_LENGTH:
+        raise Invalid(f"An idempotency key has 1 to {KEY_LENGTH} characters.", ["input", "idempotencyKey"])
+    scope = Scope(viewer_id=actor.id or "", mutation=mutation, idempotency_key=idempotency_key)
+    input_hash = sealer.digest("idempotent input", input_text.encode())
+    async with in_transaction():
+        await IdempotentAct.filter(**scope, created_at__lt=clock.now() - REMEMBERED).delete()
+        if await _claim(scope, input_hash):
+            await IdempotentAct.filter(**scope).update(object_ids=await act())
+            return None
+        done = await IdempotentAct.get(**scope)
+    if done.input_hash != input_hash:
+        raise Conflict("This idempotency key was used with another input.", ["input", "idempotencyKey"])
+    return done.object_ids
+
+
+async def _claim(scope: Scope, input_hash: bytes) -> bool:
+    """Whether the row is ours; on PostgreSQL this waits for another transaction that is about to have it."""
+    try:
+        async with in_transaction():
+            await IdempotentAct.create(**scope, input_hash=input_hash, object_ids=[], created_at=clock.now())
+    except IntegrityError:
+        return False
+    return True
+
+
+async def forget() -> None:
+    """Drops what need not be remembered any longer."""
+    await IdempotentAct.filter(created_at__lt=clock.now() - REMEMBERED).delete()

@@ -1,0 +1,173 @@
+"""Pages of lists, by keyset: a cursor holds the sort values of its row, so that changes elsewhere never shift a page.
+
+(https://use-the-index-luke.com/no-offset; the shape is that of the GraphQL Cursor Connections specification.)
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Generic, TypeVar
+
+from tortoise.expressions import Q, RawSQL
+from tortoise.functions import Count
+from tortoise.models import Model
+from tortoise.queryset import QuerySet
+
+from gateway.database import connection
+from gateway.errors import BadInput
+from gateway.sealing import Sealer, Unsealable
+
+LARGEST = 100
+DEFAULT = 20
+
+Row = TypeVar("Row", bound=Model)
+Values = list[Any]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which part of a list: the `first` n rows `after` a cursor, or the `last` n `before` one. Raises BadInput."""
+
+    first: int | None = None
+    after: str | None = None
+    last: int | None = None
+    before: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.first is not None and self.last is not None:
+            raise BadInput("Ask for the first rows or for the last, not for both.")
+        if not 1 <= self.size <= LARGEST:
+            raise BadInput(f"A page has 1 to {LARGEST} rows.")
+
+    @property
+    def size(self) -> int:
+        return next((size for size in (self.first, self.last) if size is not None), DEFAULT)
+
+    @property
+    def backwards(self) -> bool:
+        return self.last is not None
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    rows: list[Row]
+    has_next: bool
+    has_previous: bool
+    cursor: Callable[[Row], str]
+    count: Callable[[], Awaitable[int]]
+    """Counts all rows of the list, in a statement of its own; for when it is asked for."""
+
+
+@dataclass(frozen=True)
+class Listing(Generic[Row]):
+    """Rows in an order: columns, with `-` before one that descends; the last of them is unique.
+
+    `name` says which list this is, with its filter and order: a cursor of one serves no other.
+    """
+
+    rows: QuerySet[Row]
+    order: tuple[str, ...]
+    name: str
+    sealer: Sealer
+
+    def give_cursor(self, row: Row) -> str:
+        return seal(self.sealer, self.name, [_value(row, column.lstrip("-")) for column in self.order])
+
+    def between(self, part: Slice) -> QuerySet[Row]:
+        rows = self.rows
+        if part.after is not None:
+            rows = rows.filter(self._beyond(take(self.sealer, self.name, part.after)))
+        if part.before is not None:
+            rows = rows.filter(self._beyond(take(self.sealer, self.name, part.before), reverse=True))
+        return rows
+
+    def direction(self, part: Slice) -> list[str]:
+        return [_reversed(column) for column in self.order] if part.backwards else list(self.order)
+
+    def page(self, rows: list[Row], part: Slice, count: Callable[[], Awaitable[int]]) -> Page[Row]:
+        """Of rows in the slice's direction, one more than its size where there are more."""
+        more, rows = len(rows) > part.size, rows[: part.size]
+        if part.backwards:
+            return Page(rows[::-1], part.before is not None, more, self.give_cursor, count)
+        return Page(rows, more, part.after is not None, self.give_cursor, count)
+
+    def _beyond(self, values: Values, *, reverse: bool = False) -> Q:
+        """Rows that sort after these values (before them, reversed): `a > x OR a = x AND b > y` for the order (a, b)."""
+
+        def step(rest: Q | None, at: tuple[str, Any]) -> Q:
+            column, value = at
+            name, descends = column.lstrip("-"), column.startswith("-")
+            past = Q(**{f"{name}__{'lt' if descends != reverse else 'gt'}": value})
+            return past if rest is None else past | (Q(**{name: value}) & rest)
+
+        steps: Iterable[tuple[str, Any]] = zip(reversed(self.order), reversed(values), strict=True)
+        return reduce(step, steps, None) or Q()
+
+
+async def one(listing: Listing[Row], part: Slice) -> Page[Row]:
+    """The page of a list, in one statement."""
+    rows = await listing.between(part).order_by(*listing.direction(part)).limit(part.size + 1)
+    return listing.page(list(rows), part, lambda: _count(listing.rows))
+
+
+async def of_each(
+    listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, count_of: Callable[[str], Awaitable[int]]
+) -> dict[str, Page[Row]]:
+    """The same page of the list of each parent (a column that refers to them), in two statements however many they are."""
+    if len(parent_ids) == 1:
+        own = listing.rows.filter(**{parent: parent_ids[0]})
+        return {parent_ids[0]: await one(Listing(own, listing.order, listing.name, listing.sealer), part)}
+    ids = await _ranked(listing, parent, parent_ids, part)
+    rows = await listing.rows.filter(id__in=ids).order_by(*listing.direction(part)) if ids else []
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[getattr(row, parent)].append(row)
+
+    def page(parent_id: str) -> Page[Row]:
+        return listing.page(grouped[parent_id], part, lambda: count_of(parent_id))
+
+    return {parent_id: page(parent_id) for parent_id in parent_ids}
+
+
+async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]) -> dict[str, int]:
+    """How many rows each parent has, in one statement."""
+    counted = rows.filter(**{f"{parent}__in": parent_ids}).annotate(quantity=Count("id")).group_by(parent)
+    found = dict(await counted.values_list(parent, "quantity"))
+    return {parent_id: found.get(parent_id, 0) for parent_id in parent_ids}
+
+
+async def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[str]:
+    order = ", ".join(f'"{c.lstrip("-")}" {"DESC" if c.startswith("-") else "ASC"}' for c in listing.direction(part))
+    place = RawSQL(f'ROW_NUMBER() OVER (PARTITION BY "{parent}" ORDER BY {order})')
+    rows = listing.between(part).filter(**{f"{parent}__in": parent_ids}).annotate(place=place).values("id", "place")
+    rows.sql()  # builds the statement, whose parameters the next line has
+    sql, values = rows.query.get_parameterized_sql()
+    ranked = f"SELECT id FROM ({sql}) AS ranked WHERE place <= {part.size + 1}"  # noqa: S608  all of it is our own
+    return [row["id"] for row in await connection().execute_query_dict(ranked, values)]
+
+
+async def _count(rows: QuerySet[Row]) -> int:
+    return await rows.count()
+
+
+def seal(sealer: Sealer, name: str, values: Values) -> str:
+    return sealer.seal_text("page cursor", json.dumps(values).encode(), name)
+
+
+def take(sealer: Sealer, name: str, cursor: str) -> Values:
+    """The sort values in a cursor of this list. Raises BadInput for any other."""
+    try:
+        values: Values = json.loads(sealer.open_text("page cursor", cursor, name))
+    except Unsealable:
+        raise BadInput("This cursor is not of this list under this filter and order.") from None
+    return values
+
+
+def _value(row: Model, column: str) -> Any:
+    return reduce(getattr, column.split("__"), row)
+
+
+def _reversed(column: str) -> str:
+    return column[1:] if column.startswith("-") else f"-{column}"

@@ -1,0 +1,210 @@
+"""Who may do what: the whole policy, in one table."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tortoise.expressions import Q, Subquery
+
+from gateway.errors import Forbidden, NotFound, Unauthenticated
+from models import Grant, IssuedKey, MemberRole, Session, User
+
+
+class Permission(StrEnum):
+    PROJECT_VIEW = "project_view"
+    PROJECT_EDIT = "project_edit"
+    PROJECT_MANAGE = "project_manage"
+    GRAPH_VIEW = "graph_view"
+    GRAPH_EDIT = "graph_edit"
+    CODE_VIEW = "code_view"
+    CODE_EDIT = "code_edit"
+    INTERFACE_MANAGE = "interface_manage"
+    PACKAGE_VIEW = "package_view"
+    PACKAGE_CREATE = "package_create"
+    PACKAGE_DELETE = "package_delete"
+    KEYS_VIEW = "keys_view"
+
+
+EVERYTHING = frozenset(Permission)
+ON_NODES = frozenset(
+    {
+        Permission.CODE_VIEW,
+        Permission.CODE_EDIT,
+        Permission.PACKAGE_VIEW,
+        Permission.PACKAGE_CREATE,
+        Permission.PACKAGE_DELETE,
+    }
+)
+PUBLIC = frozenset(
+    {Permission.PROJECT_VIEW, Permission.GRAPH_VIEW, Permission.CODE_VIEW, Permission.PACKAGE_VIEW}
+)
+SEEING = frozenset({Permission.PROJECT_VIEW, Permission.PROJECT_MANAGE, Permission.KEYS_VIEW})
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What is permitted on one project: on the whole of it, and on single nodes besides."""
+
+    project: frozenset[Permission] = frozenset()
+    nodes: dict[str, frozenset[Permission]] = field(default_factory=dict)
+    is_owner: bool = False
+    is_own: bool = False
+    """The project is the one that the caller's key belongs to."""
+
+    def allow(self, permission: Permission, node_id: str | None = None) -> bool:
+        return permission in self.project or (node_id is not None and permission in self.nodes.get(node_id, ()))
+
+    @property
+    def see_project(self) -> bool:
+        return self.is_own or not SEEING.isdisjoint(self.project)
+
+
+NO_RIGHTS = Rights()
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: a user by a session, a user's issued key, nobody yet (anonymous), or the gateway itself."""
+
+    user: User | None = None
+    session: Session | None = None
+    issued_key: IssuedKey | None = None
+    address: str | None = None
+    is_gateway: bool = False
+
+    @property
+    def user_id(self) -> str | None:
+        return self.user.id if self.user else None
+
+    @property
+    def key_id(self) -> str | None:
+        return self.issued_key.id if self.issued_key else None
+
+    @property
+    def id(self) -> str | None:
+        """The key's id where one is used, else the user's."""
+        return self.key_id or self.user_id
+
+    def require_user(self) -> User:
+        if self.user is None:
+            raise Unauthenticated("Sign in, or send an API key.")
+        return self.user
+
+
+ANONYMOUS = Actor()
+GATEWAY = Actor(is_gateway=True)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an action needs: this permission on its project, if any, and whether an issued key may do it at all."""
+
+    permission: Permission | None
+    by_key: bool = True
+
+
+MANAGE, MANAGE_IN_PERSON = Rule(Permission.PROJECT_MANAGE), Rule(Permission.PROJECT_MANAGE, by_key=False)
+SIGNED_IN, IN_PERSON = Rule(None), Rule(None, by_key=False)
+
+POLICY: dict[str, Rule] = {
+    "session.end": IN_PERSON,
+    "user.change_password": IN_PERSON,
+    "project.create": IN_PERSON,
+    "project.update": Rule(Permission.PROJECT_EDIT, by_key=False),
+    "project.move": MANAGE_IN_PERSON,
+    "project.delete": MANAGE_IN_PERSON,
+    "node.create": Rule(Permission.GRAPH_EDIT, by_key=False),
+    "node.delete": Rule(Permission.GRAPH_EDIT, by_key=False),
+    "role.create": MANAGE_IN_PERSON,
+    "role.update": MANAGE_IN_PERSON,
+    "role.delete": MANAGE_IN_PERSON,
+    "member.set_roles": MANAGE_IN_PERSON,
+    "template.create": MANAGE,
+    "template.update": MANAGE,
+    "template.delete": MANAGE,
+    "request.create": SIGNED_IN,
+    "request.cancel": SIGNED_IN,
+    "request.approve": MANAGE,
+    "request.reject": MANAGE,
+    "key.reveal": IN_PERSON,
+    "key.rotate": IN_PERSON,
+    "key.import": MANAGE_IN_PERSON,
+    "key.revoke": SIGNED_IN,
+    "key.suspend": MANAGE,
+    "key.resume": MANAGE,
+    "secret.read": MANAGE_IN_PERSON,
+    "secret.create": MANAGE_IN_PERSON,
+    "secret.update": MANAGE_IN_PERSON,
+    "secret.delete": MANAGE_IN_PERSON,
+    "secret.reveal": MANAGE_IN_PERSON,
+}
+
+
+def require_caller(actor: Actor, action: str) -> User:
+    """The user who acts, in person or by a key that may do this. Raises Unauthenticated or Forbidden."""
+    user = actor.require_user()
+    if actor.issued_key and not POLICY[action].by_key:
+        raise Forbidden("An API key may not do this; sign in.")
+    return user
+
+
+async def require(actor: Actor, action: str, project_id: str) -> Rights:
+    """The actor's rights on the project, which include the action.
+
+    Raises Unauthenticated; Forbidden, where the project may be seen but the action is not permitted; else NotFound.
+    """
+    require_caller(actor, action)
+    rights = await rights_on(actor, project_id)
+    if not rights.see_project:
+        raise NotFound("There is no such project.")
+    permission = POLICY[action].permission
+    if permission and not rights.allow(permission):
+        raise Forbidden(f"This needs the permission {permission.upper()} on the project.")
+    return rights
+
+
+async def rights_on(actor: Actor, project_id: str) -> Rights:
+    return (await rights_on_all(actor, [project_id]))[project_id]
+
+
+async def rights_on_all(actor: Actor, project_ids: Iterable[str]) -> dict[str, Rights]:
+    """What the actor may do on each of the projects, in one statement."""
+    wanted = set(project_ids)
+    grants = Grant.filter(role__project_id__in=wanted, role__project__deleted_at=None).filter(_held_by(actor))
+    rows = await grants.values_list("role__project_id", "node_id", "permission", "role__is_owner", "node__deleted_at")
+    found: dict[str, dict[str | None, set[Permission]]] = defaultdict(lambda: defaultdict(set))
+    owned = set()
+    for project_id, node_id, permission, is_owner, node_deleted_at in rows:
+        if node_deleted_at is None:
+            found[project_id][node_id].add(Permission(permission))
+        if is_owner:
+            owned.add(project_id)
+    own = actor.issued_key.project_id if actor.issued_key else None
+    return {id: _rights(found[id], id in owned and not actor.issued_key, id == own) for id in wanted}
+
+
+def _rights(granted: dict[str | None, set[Permission]], is_owner: bool, is_own: bool) -> Rights:
+    on_project = frozenset(granted.get(None, ()))
+    if Permission.PROJECT_MANAGE in on_project:
+        on_project = EVERYTHING
+    nodes = {node_id: frozenset(held) for node_id, held in granted.items() if node_id is not None}
+    return Rights(on_project, nodes, is_owner, is_own)
+
+
+def _held_by(actor: Actor) -> Q:
+    """Grants of the roles that the actor holds: a key its own alone, a user those given to them, everyone the public."""
+    if actor.issued_key:
+        return Q(role_id=actor.issued_key.role_id)
+    held = Q(role__is_public=True)
+    if actor.user:
+        mine = MemberRole.filter(member__user_id=actor.user.id, member__deleted_at=None).values("role_id")
+        held |= Q(role_id__in=Subquery(mine))
+    return held & Q(role__deleted_at=None)
+
+
+def projects_with(actor: Actor, permissions: Iterable[Permission]) -> Subquery:
+    """The ids of the living projects on which the actor holds one of the permissions, for a filter."""
+    wanted = {*permissions, Permission.PROJECT_MANAGE}
+    grants = Grant.filter(node_id=None, permission__in=wanted, role__project__deleted_at=None).filter(_held_by(actor))
+    return Subquery(grants.values("role__project_id"))

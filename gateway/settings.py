@@ -1,0 +1,79 @@
+"""The settings, from environment variables named TESSERA_* or the same names in `.env`."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TESSERA_", env_file=".env", extra="ignore", frozen=True)
+
+    database_url: str = ""
+    """`sqlite://PATH` or `postgres://USER@HOST:PORT/NAME`; `tessera.db` in the data folder unless set."""
+    data_dir: Path = Path("data")
+    secret_key: SecretStr = SecretStr("")
+    """From it come, by HKDF, the keys that seal secrets and signing keys and that sign sessions; made once unless set."""
+    secret_key_previous: SecretStr = SecretStr("")
+    public_url: str = "http://127.0.0.1:8000"
+    sign_up: Literal["open", "closed"] = "closed"
+    allowed_origins: Annotated[list[str], NoDecode] = []
+    trusted_proxies: Annotated[list[str], NoDecode] = []
+    """Addresses of reverse proxies whose X-Forwarded-For is believed."""
+
+    session_hours: int = Field(default=12, ge=1, le=12)
+    event_retention_days: int = Field(default=90, ge=1)
+    record_retention_days: int = Field(default=400, ge=2)
+
+    max_depth: int = Field(default=15, ge=10)
+    max_aliases: int = Field(default=30, ge=1)
+    max_tokens: int = Field(default=4_000, ge=100)
+    max_directives: int = Field(default=50, ge=1)
+    max_root_fields: int = Field(default=20, ge=1)
+    max_body_bytes: int = Field(default=1_000_000, ge=10_000)
+    max_subscriptions_per_socket: int = Field(default=50, ge=1)
+
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _bare(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http or https URL")
+        return value.rstrip("/")
+
+    def where_database(self) -> str:
+        return self.database_url or f"sqlite://{self.data_dir / 'tessera.db'}"
+
+    def own_secret_key(self) -> bytes:
+        """The secret key that is set, else the data folder's, which is made at its first use."""
+        if given := self.secret_key.get_secret_value():
+            return given.encode()
+        path = self.data_dir / "secret.key"
+        if not path.exists():
+            _make_secret_key(path)
+        return path.read_bytes()
+
+
+def _make_secret_key(path: Path) -> None:
+    """Whole or not at all, and only once, also where several processes start together."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with open(draft, "xb", opener=_private) as file:
+        file.write(secrets.token_urlsafe(48).encode())
+    with suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

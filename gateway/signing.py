@@ -1,0 +1,159 @@
+"""Tokens: how they are signed, verified, and how the keys that sign them change. The only file that knows PyJWT.
+
+Tokens of issued keys are signed with EdDSA (RFC 8037) by keys whose public halves are in the JWKS (RFC 7517); those of
+sessions with HMAC-SHA256 by a key that is in none. Each kind has a `typ` of its own and no other passes for it (RFC 8725).
+"""
+
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from gateway.sealing import Sealer
+from models import SigningKey
+
+KEY_TYP = "tessera-key+jwt"
+SESSION_TYP = "tessera-session+jwt"
+KEY_CLAIMS = ["iss", "sub", "aud", "jti", "role", "iat"]
+SESSION_CLAIMS = ["iss", "sub", "jti", "iat", "exp"]
+LONGEST_TOKEN = 4096
+PURPOSE = "signing key"
+
+_jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+
+
+class BadToken(Exception):
+    """Not one of ours, changed since, of another kind, or past its time."""
+
+
+def typ_of(token: str) -> str:
+    """The kind that a token claims to be, unverified. Raises BadToken."""
+    return str(_header(token).get("typ", ""))
+
+
+def key_header(kid: str) -> dict[str, str]:
+    """`typ` first, so that all keys begin with the same characters and a secret scanner can tell them."""
+    return {"typ": KEY_TYP, "alg": "EdDSA", "kid": kid}
+
+
+def sign(private_key: Ed25519PrivateKey, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
+    """The token of an issued key: the same bytes for the same header and claims (RFC 8032 is deterministic)."""
+    return _jwt.encode(dict(claims), private_key, "EdDSA", headers=dict(header), sort_headers=False)
+
+
+def verify(token: str, public_key: Ed25519PublicKey) -> dict[str, Any]:
+    """The claims of an issued key's token. Raises BadToken.
+
+    Issuer and audience are the caller's to compare with what was stored when the token was made.
+    """
+    options = {"require": KEY_CLAIMS, "verify_aud": False, "verify_iss": False}
+    return _decode(token, KEY_TYP, public_key, "EdDSA", options)
+
+
+class SessionSigner:
+    """Signs and verifies the tokens of sessions."""
+
+    def __init__(self, sealer: Sealer, issuer: str) -> None:
+        self._key = sealer.key_for("sessions")
+        self._issuer = issuer
+
+    def sign(self, session_id: str, user_id: str, created_at: datetime, expires_at: datetime) -> str:
+        claims = {
+            "iss": self._issuer,
+            "sub": user_id,
+            "jti": session_id,
+            "iat": seconds(created_at),
+            "exp": seconds(expires_at),
+        }
+        return _jwt.encode(claims, self._key, "HS256", headers={"typ": SESSION_TYP}, sort_headers=False)
+
+    def verify(self, token: str) -> dict[str, Any]:
+        """Raises BadToken."""
+        options = {"require": SESSION_CLAIMS, "verify_iss": False}
+        return _decode(token, SESSION_TYP, self._key, "HS256", options)
+
+
+class Keyring:
+    """The signing keys, kept sealed in the database; opened ones and public halves stay in memory."""
+
+    def __init__(self, sealer: Sealer, issuer: str) -> None:
+        self.issuer = issuer
+        self._sealer = sealer
+        self._private: dict[str, Ed25519PrivateKey] = {}
+        self._public: dict[str, Ed25519PublicKey] = {}
+
+    async def current(self) -> SigningKey:
+        """The key that signs new tokens; made when there is none yet."""
+        return await SigningKey.get_or_none(is_current=True) or await self.add()
+
+    async def add(self) -> SigningKey:
+        """Makes the key that new tokens are signed with from now on; the former ones go on to verify."""
+        await SigningKey.filter(is_current=True).update(is_current=False)
+        private = Ed25519PrivateKey.generate()
+        made = SigningKey(public_key=private.public_key().public_bytes_raw(), sealed_private_key=b"")
+        made.sealed_private_key = self._sealer.seal(PURPOSE, private.private_bytes_raw(), made.id)
+        await made.save(force_create=True)
+        return made
+
+    def make(self, signing_key: SigningKey, header: str, claims: str) -> str:
+        """The token of a stored generation, to the byte as it was first handed out."""
+        return sign(self._private_of(signing_key), json.loads(header), json.loads(claims))
+
+    async def verify(self, token: str) -> dict[str, Any]:
+        """The claims of an issued key's token by a key that was not withdrawn. Raises BadToken."""
+        if len(token) > LONGEST_TOKEN:
+            raise BadToken
+        kid = _header(token).get("kid")
+        signing_key = await SigningKey.get_or_none(id=kid, withdrawn_at=None) if isinstance(kid, str) else None
+        if signing_key is None:
+            raise BadToken
+        return verify(token, self._public_of(signing_key))
+
+    async def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The public keys of all tokens that verify (RFC 7517, RFC 8037)."""
+        return {"keys": [_jwk(each) for each in await SigningKey.filter(withdrawn_at=None).order_by("id")]}
+
+    def _private_of(self, signing_key: SigningKey) -> Ed25519PrivateKey:
+        if signing_key.id not in self._private:
+            raw = self._sealer.open(PURPOSE, signing_key.sealed_private_key, signing_key.id)
+            self._private[signing_key.id] = Ed25519PrivateKey.from_private_bytes(raw)
+        return self._private[signing_key.id]
+
+    def _public_of(self, signing_key: SigningKey) -> Ed25519PublicKey:
+        if signing_key.id not in self._public:
+            self._public[signing_key.id] = Ed25519PublicKey.from_public_bytes(signing_key.public_key)
+        return self._public[signing_key.id]
+
+
+def _header(token: str) -> dict[str, Any]:
+    try:
+        return jwt.get_unverified_header(token)
+    except jwt.PyJWTError as error:
+        raise BadToken from error
+
+
+def _decode(token: str, typ: str, key: Ed25519PublicKey | bytes, algorithm: str, options: Any) -> dict[str, Any]:
+    """The claims, of a token of this kind alone. `exp` is a number or it is no token of ours."""
+    if len(token) > LONGEST_TOKEN or _header(token).get("typ") != typ:
+        raise BadToken
+    try:
+        claims = _jwt.decode(token, key, algorithms=[algorithm], options=options)
+    except jwt.PyJWTError as error:
+        raise BadToken from error
+    if not isinstance(claims.get("exp", 0), int):
+        raise BadToken
+    return claims
+
+
+def _jwk(signing_key: SigningKey) -> dict[str, str]:
+    x = urlsafe_b64encode(signing_key.public_key).rstrip(b"=").decode()
+    return {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": signing_key.id, "x": x}
+
+
+def seconds(instant: datetime) -> int:
+    """A NumericDate (RFC 7519): whole seconds since 1970."""
+    return int(instant.astimezone(UTC).timestamp())
