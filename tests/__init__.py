@@ -1,0 +1,1 @@
+"""The proof: one file per noun, and tests of the whole."""

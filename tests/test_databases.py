@@ -1,0 +1,24 @@
+"""The databases that the other tests stand on."""
+
+import pytest
+
+from gateway.database import is_sqlite, pending_migrations
+from models import EventHead, User
+
+
+async def add_user() -> None:
+    ada = "ada@example.org"
+    await User.create(email=ada, email_folded=ada, name="Ada", name_folded="ada", password_hash="-")
+
+
+@pytest.mark.parametrize("_", [1, 2])
+async def test_each_test_has_a_migrated_and_empty_database(database: str, _: int) -> None:
+    assert await User.all().count() == 0
+    assert await EventHead.all().count() == 1
+    assert await pending_migrations() == []
+    await add_user()
+
+
+async def test_a_database_is_of_the_dialect_that_the_test_is_named_for(database: str, dialect: str) -> None:
+    assert User._meta.db.capabilities.dialect == dialect
+    assert is_sqlite(database) == (dialect == "sqlite")
