@@ -143,7 +143,7 @@ def month(text: str, zone_name: str = "UTC") -> Period:
     if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", text):
         raise BadInput("A month is written YYYY-MM, as in 2026-11.")
     try:
-        first = datetime(int(text[:4]), int(text[5:]), 1)
+        first = datetime(int(text[:4]), int(text[5:]), 1)  # noqa: DTZ001  # what clocks read, not an instant
         return Period(_first_instant(tz, first), _first_instant(tz, _next_month(first)))
     except (OverflowError, ValueError) as error:
         raise BadInput(_OUTSIDE_CALENDAR) from error

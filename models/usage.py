@@ -1,7 +1,7 @@
 """Calls as they were counted, and their hourly and daily buckets.
 
-Instants are whole microseconds since 1970 in UTC. Money is `units + fraction * 10^-10`, carried: both are whole numbers, which every
-database adds exactly. A bucket is the sum of its records; one transaction writes both.
+Instants are whole microseconds since 1970 in UTC. Money is `units + fraction * 10^-10`, carried: whole numbers, which
+every database adds exactly. A bucket is the sum of its records; one transaction writes both.
 """
 
 from tortoise import fields
