@@ -1,0 +1,124 @@
+"""Documents, parsed and validated once and then remembered; and the schema that reads them so."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+import strawberry
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    Lexer,
+    OperationDefinitionNode,
+    OperationType,
+    Source,
+    TokenKind,
+    ValidationRule,
+    parse,
+    specified_rules,
+)
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.schema import validate_document
+from strawberry.types import ExecutionContext
+
+from schema.limits import Limits, OneMutation, size_rule, too_large
+
+REMEMBERED_CHARACTERS = 16 * 1024  # a longer text is read anew each time, so that what is remembered stays small
+
+Rules = tuple[type[ValidationRule], ...]
+
+
+class Documents:
+    """The texts of operations, and what was found out about them, for one schema."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._cheap_rules: Rules = (size_rule(limits), OneMutation)
+        self._remembered_parse = lru_cache(limits.documents_kept)(self._parse)
+        self._remembered_faults = lru_cache(limits.documents_kept)(self._faults)
+
+    def parse(self, text: str) -> DocumentNode:
+        """Raises GraphQLError for a text with too many tokens or bad syntax."""
+        return self._remembered_parse(text) if len(text) <= REMEMBERED_CHARACTERS else self._parse(text)
+
+    def faults(self, schema: GraphQLSchema, text: str) -> list[GraphQLError]:
+        """What validation has against a text that parses."""
+        read = self._remembered_faults if len(text) <= REMEMBERED_CHARACTERS else self._faults
+        return list(read(schema, text))
+
+    def operation(self, text: str, name: str | None) -> OperationDefinitionNode:
+        """The operation that is meant (GraphQL, 6.1: GetOperation).
+
+        Raises GraphQLError as `parse` does, and where no operation is meant or more than one may be.
+        """
+        operations = [node for node in self.parse(text).definitions if isinstance(node, OperationDefinitionNode)]
+        if name is not None:
+            operations = [node for node in operations if node.name and node.name.value == name]
+        if len(operations) == 1:
+            return operations[0]
+        missing = f"There is no operation named {name}." if name else "There is no operation."
+        raise GraphQLError("`operationName` must say which operation is meant." if operations else missing)
+
+    def _parse(self, text: str) -> DocumentNode:
+        self._refuse_many_tokens(text)
+        return parse(text)
+
+    def _refuse_many_tokens(self, text: str) -> None:
+        lexer = Lexer(Source(text))
+        for _ in range(self._limits.tokens + 1):
+            if lexer.advance().kind is TokenKind.EOF:
+                return
+        raise too_large("tokens", self._limits.tokens + 1, self._limits.tokens)
+
+    def _faults(self, schema: GraphQLSchema, text: str) -> tuple[GraphQLError, ...]:
+        document = self.parse(text)
+        try:
+            cheap = validate_document(schema, document, self._cheap_rules)
+            return tuple(cheap or validate_document(schema, document, tuple(specified_rules)))
+        except RecursionError:  # a long chain of fragments, each in the one before
+            return (too_large("nested fragments", self._limits.tokens, self._limits.depth),)
+
+
+class Remembering(SchemaExtension):
+    """Strawberry's steps of parsing and validation, answered from `Documents`."""
+
+    def __init__(self, schema: "LimitedSchema") -> None:
+        self._schema = schema
+
+    def on_parse(self) -> Iterator[None]:
+        # An error raised here is a crash to Strawberry; left alone, it parses again and reports it as the client's.
+        with suppress(GraphQLError):
+            self.execution_context.graphql_document = self._schema.documents.parse(self.execution_context.query or "")
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        self.execution_context.pre_execution_errors = self._schema.faults(self.execution_context.query or "")
+        yield
+
+
+class LimitedSchema(strawberry.Schema):
+    """A Strawberry schema whose operations keep within limits; the view reports its errors, under the request's id."""
+
+    def __init__(
+        self,
+        query: type,
+        *,
+        limits: Limits,
+        extensions: Sequence[Callable[[], SchemaExtension]] = (),
+        **options: Any,
+    ) -> None:
+        self.limits = limits
+        self.documents = Documents(limits)
+        super().__init__(query, extensions=[*extensions, lambda: Remembering(self)], **options)
+
+    def faults(self, text: str) -> list[GraphQLError]:
+        return self.documents.faults(self._schema, text)
+
+    def kind(self, text: str, name: str | None) -> OperationType:
+        """Query, mutation or subscription. Raises GraphQLError where the operation can't be told."""
+        return self.documents.operation(text, name).operation
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Strawberry would log each with its traceback, the client's own mistakes too."""

@@ -1,0 +1,178 @@
+"""A small schema and application, to try the transport on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import strawberry
+from starlette.applications import Starlette
+from starlette.routing import Route, WebSocketRoute
+
+from gateway.errors import CursorExpired, Forbidden, NotFound, Unauthenticated, Unavailable
+from schema.call import Call
+from schema.documents import LimitedSchema
+from schema.limits import Limits
+from schema.view import GraphQLView
+from tests.serving import serving
+
+ORIGIN = "https://tessera.example"
+PARTNER = "https://partner.example"
+
+
+@dataclass
+class Toy:
+    """The application: tokens that live until they are ended, and a count of the generators that are open."""
+
+    endings: dict[str, asyncio.Event] = field(default_factory=lambda: {"good": asyncio.Event()})
+    is_available: bool = True
+    open_generators: int = 0
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    contexts: list[Call[str]] = field(default_factory=list)
+
+    async def authenticate(self, token: str | None, address: str) -> str:
+        assert address == "127.0.0.1"
+        if not self.is_available:
+            raise Unavailable("The log can't be read.")
+        if token is not None and (token not in self.endings or self.endings[token].is_set()):
+            raise Unauthenticated("The token is not valid.")
+        return token or "anonymous"
+
+    async def ended(self, actor: str) -> None:
+        await self.endings.get(actor, asyncio.Event()).wait()
+
+    def context(
+        self, *, actor: str, request_id: str, address: str, last_event_id: str | None, accepts_cookies: bool
+    ) -> Call[str]:
+        call = ToyCall(
+            actor=actor,
+            request_id=request_id,
+            address=address,
+            last_event_id=last_event_id,
+            accepts_cookies=accepts_cookies,
+            toy=self,
+        )
+        self.contexts.append(call)
+        return call
+
+    async def count(self, change: int) -> None:
+        async with self.changed:
+            self.open_generators += change
+            self.changed.notify_all()
+
+    async def until_open(self, number: int) -> None:
+        async with asyncio.timeout(5), self.changed:
+            await self.changed.wait_for(lambda: self.open_generators == number)
+
+
+@dataclass(kw_only=True)
+class ToyCall(Call[str]):
+    toy: Toy
+
+
+Info = strawberry.Info[ToyCall, None]
+
+
+@strawberry.type
+class Box:
+    name: str = "box"
+
+    @strawberry.field
+    def inner(self) -> "Box":
+        return Box()
+
+    @strawberry.field
+    def fails(self) -> str | None:
+        raise NotFound("No such box.")
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def hello(self, name: str = "world") -> str:
+        return f"Hello, {name}!"
+
+    @strawberry.field
+    def viewer(self, info: Info) -> str:
+        return info.context.actor
+
+    @strawberry.field
+    def at(self, instant: datetime) -> str:
+        return instant.isoformat()
+
+    @strawberry.field
+    def box(self) -> Box:
+        return Box()
+
+    @strawberry.field
+    def boom(self) -> str:
+        raise RuntimeError("the database's password is 12345")
+
+    @strawberry.field
+    def too_big(self) -> int:
+        return 2**40
+
+    @strawberry.field
+    def forbidden(self) -> str:
+        raise Forbidden("Only owners may.")
+
+    @strawberry.field
+    def unavailable(self) -> str:
+        raise Unavailable("Not now.")
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    def sign_in(self, info: Info) -> bool:
+        info.context.set_cookie("good", datetime(2030, 1, 1, tzinfo=UTC))
+        return True
+
+    @strawberry.mutation
+    def sign_out(self, info: Info) -> bool:
+        info.context.clear_cookie()
+        return True
+
+
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def ticks(self, info: Info, first: int | None = None, after: int = 0) -> AsyncIterator[int]:
+        """Counts on from a cursor; without `first`, waits for ever after three."""
+        toy, start = info.context.toy, int(info.context.last_event_id or after)
+        await toy.count(+1)
+        try:
+            for number in range(start + 1, start + 1 + (3 if first is None else first)):
+                info.context.cursor = str(number)
+                yield number
+            if first is None:
+                await asyncio.Event().wait()
+        finally:
+            await toy.count(-1)
+
+    @strawberry.subscription
+    async def expired(self) -> AsyncIterator[int]:
+        yield 1
+        raise CursorExpired("The events after this cursor are no longer kept.")
+
+    @strawberry.subscription
+    async def faulty(self) -> AsyncIterator[int]:
+        yield 1
+        raise RuntimeError("the database's password is 12345")
+
+
+def toy_view(toy: Toy, limits: Limits | None = None, **options: Any) -> GraphQLView[str]:
+    schema = LimitedSchema(Query, mutation=Mutation, subscription=Subscription, limits=limits or Limits())
+    settings: dict[str, Any] = {"public_url": ORIGIN, "allowed_origins": [PARTNER], **options}
+    return GraphQLView(schema, toy, **settings)
+
+
+@asynccontextmanager
+async def serving_toy(toy: Toy, limits: Limits | None = None, **options: Any) -> AsyncIterator[str]:
+    """The address of the endpoint."""
+    view = toy_view(toy, limits, **options)
+    app = Starlette(routes=[Route("/graphql", view), WebSocketRoute("/graphql", view)])
+    async with serving(app, on_stop=view.stop) as url:
+        yield f"{url}/graphql"
