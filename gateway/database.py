@@ -1,16 +1,17 @@
 """The database: where it is, how it is opened, and how it is brought to the present schema."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.context import TortoiseContext, require_context
+from tortoise.exceptions import IntegrityError
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
-from gateway.errors import TesseraError
+from gateway.errors import Conflict, TesseraError
 
 APPS = {"models": {"models": ["models"], "migrations": "models.migrations"}}
 NEWEST = MigrationTarget(app_label="models", name="__latest__")
@@ -94,6 +95,15 @@ async def pending_migrations() -> list[str]:
 def connection() -> BaseDBAsyncClient:
     """The connection of the present transaction, else the pool, for statements that the ORM can't say."""
     return require_context().db()
+
+
+@contextmanager
+def refusing_duplicates(sentence: str, path: Sequence[str] = ()) -> Iterator[None]:
+    """Around a transaction: what a unique index of the database refuses is a Conflict."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(sentence, path) from error
 
 
 def _executor(connection: BaseDBAsyncClient, settings: dict[str, Any]) -> MigrationExecutor:

@@ -54,8 +54,8 @@ async def append(
 
 async def head() -> int:
     """The position of the last event that is true now; 0 before the first."""
-    edge = await EventHead.get(id=1)
-    return edge.position
+    position: int = (await EventHead.get(id=1)).position
+    return position
 
 
 async def after(position: int, limit: int = PAGE) -> list[Event]:
@@ -101,6 +101,11 @@ class EventLog:
         self._position = 0
         self._woken = asyncio.Event()
         self._grown = asyncio.Condition()
+
+    @property
+    def position(self) -> int:
+        """Up to where this process knows the log."""
+        return self._position
 
     def wake(self) -> None:
         """Says that there may be something new; called after a commit."""

@@ -33,7 +33,7 @@ async def once(
     in the act's own transaction, and goes with it where the act is refused. Raises Conflict where the input differs.
     """
     if not 1 <= len(idempotency_key) <= KEY_LENGTH:
-        raise Invalid(f"An idempotency key has 1 to {KEY_LENGTH} characters.", ["input", "idempotencyKey"])
+        raise Invalid(f"An idempotency key has 1 to {KEY_LENGTH} characters.", ["idempotencyKey"])
     scope = Scope(viewer_id=actor.id or "", mutation=mutation, idempotency_key=idempotency_key)
     input_hash = sealer.digest("idempotent input", input_text.encode())
     async with in_transaction():
@@ -43,7 +43,7 @@ async def once(
             return None
         done = await IdempotentAct.get(**scope)
     if done.input_hash != input_hash:
-        raise Conflict("This idempotency key was used with another input.", ["input", "idempotencyKey"])
+        raise Conflict("This idempotency key was used with another input.", ["idempotencyKey"])
     return done.object_ids
 
 

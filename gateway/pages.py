@@ -3,9 +3,10 @@
 (https://use-the-index-luke.com/no-offset; the shape is that of the GraphQL Cursor Connections specification.)
 """
 
+import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Generic, TypeVar
@@ -112,23 +113,28 @@ async def one(listing: Listing[Row], part: Slice) -> Page[Row]:
     return listing.page(list(rows), part, lambda: _count(listing.rows))
 
 
-async def of_each(
-    listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, count_of: Callable[[str], Awaitable[int]]
-) -> dict[str, Page[Row]]:
+async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> dict[str, Page[Row]]:
     """The same page of the list of each parent (a column that refers to them), in two statements however many they are."""
-    if len(parent_ids) == 1:
-        own = listing.rows.filter(**{parent: parent_ids[0]})
-        return {parent_ids[0]: await one(Listing(own, listing.order, listing.name, listing.sealer), part)}
-    ids = await _ranked(listing, parent, parent_ids, part)
-    rows = await listing.rows.filter(id__in=ids).order_by(*listing.direction(part)) if ids else []
+    counts = _Once(lambda: count_each(listing.rows, parent, parent_ids))
     grouped: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in await _rows_of_each(listing, parent, parent_ids, part):
         grouped[getattr(row, parent)].append(row)
 
     def page(parent_id: str) -> Page[Row]:
-        return listing.page(grouped[parent_id], part, lambda: count_of(parent_id))
+        async def count() -> int:
+            return (await counts())[parent_id]
+
+        return listing.page(grouped[parent_id], part, count)
 
     return {parent_id: page(parent_id) for parent_id in parent_ids}
+
+
+async def _rows_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[Row]:
+    rows = listing.between(part).filter(**{f"{parent}__in": parent_ids}).order_by(*listing.direction(part))
+    if len(parent_ids) == 1:
+        return await rows.limit(part.size + 1)
+    ids = await _first_ids_of_each(listing, parent, parent_ids, part)
+    return await listing.rows.filter(id__in=ids).order_by(*listing.direction(part)) if ids else []
 
 
 async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]) -> dict[str, int]:
@@ -138,7 +144,7 @@ async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]
     return {parent_id: found.get(parent_id, 0) for parent_id in parent_ids}
 
 
-async def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[str]:
+async def _first_ids_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[str]:
     order = ", ".join(f'"{c.lstrip("-")}" {"DESC" if c.startswith("-") else "ASC"}' for c in listing.direction(part))
     place = RawSQL(f'ROW_NUMBER() OVER (PARTITION BY "{parent}" ORDER BY {order})')
     rows = listing.between(part).filter(**{f"{parent}__in": parent_ids}).annotate(place=place).values("id", "place")
@@ -146,6 +152,18 @@ async def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str],
     sql, values = rows.query.get_parameterized_sql()
     ranked = f"SELECT id FROM ({sql}) AS ranked WHERE place <= {part.size + 1}"  # noqa: S608  all of it is our own
     return [row["id"] for row in await connection().execute_query_dict(ranked, values)]
+
+
+class _Once:
+    """A result that several ask for and one of them fetches."""
+
+    def __init__(self, fetch: Callable[[], Coroutine[Any, Any, dict[str, int]]]) -> None:
+        self._fetch = fetch
+        self._task: asyncio.Task[dict[str, int]] | None = None
+
+    async def __call__(self) -> dict[str, int]:
+        self._task = self._task or asyncio.create_task(self._fetch())
+        return await asyncio.shield(self._task)  # one who is cancelled must not take it from the others
 
 
 async def _count(rows: QuerySet[Row]) -> int:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from tortoise.expressions import Q, Subquery
@@ -36,9 +37,7 @@ ON_NODES = frozenset(
         Permission.PACKAGE_DELETE,
     }
 )
-PUBLIC = frozenset(
-    {Permission.PROJECT_VIEW, Permission.GRAPH_VIEW, Permission.CODE_VIEW, Permission.PACKAGE_VIEW}
-)
+PUBLIC = frozenset({Permission.PROJECT_VIEW, Permission.GRAPH_VIEW, Permission.CODE_VIEW, Permission.PACKAGE_VIEW})
 SEEING = frozenset({Permission.PROJECT_VIEW, Permission.PROJECT_MANAGE, Permission.KEYS_VIEW})
 
 
@@ -65,13 +64,15 @@ NO_RIGHTS = Rights()
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: a user by a session, a user's issued key, nobody yet (anonymous), or the gateway itself."""
+    """Who acts: a user by a session, a user's issued key, or nobody yet."""
 
     user: User | None = None
     session: Session | None = None
     issued_key: IssuedKey | None = None
     address: str | None = None
-    is_gateway: bool = False
+    token: str | None = field(default=None, repr=False)
+    ends_at: datetime | None = None
+    """When the token ends, if nobody ends it before."""
 
     @property
     def user_id(self) -> str | None:
@@ -92,8 +93,8 @@ class Actor:
         return self.user
 
 
-ANONYMOUS = Actor()
-GATEWAY = Actor(is_gateway=True)
+GATEWAY = Actor()
+"""Acts by itself: ends keys that expire, carries out commands."""
 
 
 @dataclass(frozen=True)

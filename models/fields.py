@@ -42,7 +42,7 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def named(name: str) -> dict[str, str]:
+def named(name: str) -> dict[str, Any]:
     """The two columns that a name fills."""
     return {"name": name, "name_folded": fold(name)}
 

@@ -1,0 +1,89 @@
+"""A header becomes an actor, or a refusal: the one verifier of HTTP, event streams and sockets."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+from gateway import clock
+from gateway.errors import Unauthenticated
+from gateway.events import EventLog
+from gateway.permissions import Actor
+from gateway.signing import SESSION_TYP, BadToken, Keyring, SessionSigner, typ_of
+from models import Event, KeyGeneration, KeyState, Session
+
+LONGEST_WAIT_SECONDS = 3600.0
+REFUSED = "This token is no good: it is unknown, changed, expired or revoked."
+
+
+class Authenticator:
+    """Knows who holds a token, and when that ends."""
+
+    def __init__(self, keyring: Keyring, sessions: SessionSigner, log: EventLog) -> None:
+        self._keyring = keyring
+        self._sessions = sessions
+        self._log = log
+
+    async def authenticate(self, token: str | None, address: str | None) -> Actor:
+        """Who holds the token: a user by a session, or an issued key; anonymous without one. Raises Unauthenticated."""
+        if token is None:
+            return Actor(address=address)
+        try:
+            is_session = typ_of(token) == SESSION_TYP
+            actor = await (self._by_session(token) if is_session else self._by_key(token))
+        except BadToken:
+            raise Unauthenticated(REFUSED) from None
+        return replace(actor, address=address, token=token)
+
+    async def ended(self, actor: Actor) -> None:
+        """Returns once the actor's token is no longer good; never for an anonymous one."""
+        if actor.token is None:
+            await asyncio.Future()
+        while True:
+            position = self._log.position
+            try:
+                actor = await self.authenticate(actor.token, actor.address)
+            except Unauthenticated:
+                return
+            await self._until_it_may_have(actor, position)
+
+    async def _until_it_may_have(self, actor: Actor, position: int) -> None:
+        """Waits for the token's own end, or for an event of its user or its project."""
+
+        def concerns(event: Event) -> bool:
+            return event.user_id == actor.user_id or event.object_id == actor.user_id
+
+        remaining = (actor.ends_at - clock.now()).total_seconds() if actor.ends_at else LONGEST_WAIT_SECONDS
+        try:
+            async with asyncio.timeout(max(0.0, min(remaining, LONGEST_WAIT_SECONDS))):
+                await anext(aiter(self._log.follow(position, concerns)))
+        except TimeoutError:
+            pass
+
+    async def _by_session(self, token: str) -> Actor:
+        claims = self._sessions.verify(token)
+        session = await Session.get_or_none(id=claims["jti"], ended_at=None).select_related("user")
+        if session is None or session.user_id != claims["sub"] or session.user.disabled_at:
+            raise BadToken
+        if session.expires_at <= clock.now():
+            raise BadToken
+        return Actor(user=session.user, session=session, ends_at=session.expires_at)
+
+    async def _by_key(self, token: str) -> Actor:
+        claims = await self._keyring.verify(token)
+        generation = await _generation(claims)
+        key, now = generation.key, clock.now()
+        ends_at = min((at for at in (key.expires_at, generation.ends_at) if at), default=None)
+        if key.state is not KeyState.ACTIVE or key.user.disabled_at or (ends_at and ends_at <= now):
+            raise BadToken
+        return Actor(user=key.user, issued_key=key, ends_at=ends_at)
+
+
+async def _generation(claims: dict[str, object]) -> KeyGeneration:
+    """The stored generation that says the same as the token. Raises BadToken."""
+    key_id, _, number = str(claims["jti"]).rpartition(".")
+    if not (number.isascii() and number.isdigit() and len(number) < 10):  # noqa: PLR2004  the column holds 32 bits
+        raise BadToken
+    found = await KeyGeneration.get_or_none(key_id=key_id, generation=int(number)).select_related("key__user")
+    if found is None or json.loads(found.claims) != claims:
+        raise BadToken
+    return found

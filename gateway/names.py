@@ -1,0 +1,27 @@
+"""Names that people give to things."""
+
+import unicodedata
+
+from gateway.errors import Invalid
+from models.fields import NAME_LENGTH
+
+LONGEST_TEXT = 10_000
+
+
+def checked_name(name: str | None, member: str = "name") -> str:
+    """The name, trimmed and in Unicode's composed form (NFC). Raises Invalid unless 1 to 100 printable characters."""
+    trimmed = unicodedata.normalize("NFC", name or "").strip()
+    if not 1 <= len(trimmed) <= NAME_LENGTH:
+        raise Invalid(f"A name has 1 to {NAME_LENGTH} characters.", [member])
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in trimmed):
+        raise Invalid("A name has no control characters.", [member])
+    return trimmed
+
+
+def checked_text(text: str | None, member: str, longest: int = LONGEST_TEXT) -> str:
+    """A description or note; nothing is an empty one. Raises Invalid for what is too long or can't be stored."""
+    if text is not None and len(text) > longest:
+        raise Invalid(f"This has at most {longest} characters.", [member])
+    if text is not None and ("\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+        raise Invalid("This holds a character that can't be kept.", [member])
+    return text or ""

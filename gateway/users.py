@@ -1,0 +1,133 @@
+"""Accounts, and signing in to them."""
+
+import re
+from datetime import timedelta
+
+from tortoise.transactions import in_transaction
+
+from gateway import clock, events
+from gateway.attempts import SIGN_IN_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, SIGN_UP_PER_ADDRESS, Attempts
+from gateway.database import refusing_duplicates
+from gateway.errors import Forbidden, Invalid
+from gateway.names import checked_name
+from gateway.passwords import Passwords
+from gateway.permissions import Actor, require_caller
+from models import Session, User
+from models.fields import fold, named
+
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1000
+EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+WRONG = "The e-mail or the password is wrong."
+
+
+async def sign_in(
+    actor: Actor, passwords: Passwords, attempts: Attempts, email: str, password: str, lifetime: timedelta
+) -> Session:
+    """A new session. One answer and one duration for an unknown e-mail and a wrong password.
+
+    Raises Invalid, Forbidden by a key, LimitExceeded after too many failures of the account or from the address.
+    """
+    _refuse_key(actor)
+    account = fold(email.strip())
+    await attempts.check(SIGN_IN_PER_ACCOUNT, "sign in as", account)
+    await attempts.check(SIGN_IN_PER_ADDRESS, "sign in from", actor.address)
+    user = await User.get_or_none(email_folded=account, disabled_at=None)
+    if not await passwords.verify(password, user.password_hash if user else None) or user is None:
+        await attempts.count(SIGN_IN_PER_ACCOUNT, "sign in as", account)
+        await attempts.count(SIGN_IN_PER_ADDRESS, "sign in from", actor.address)
+        raise Invalid(WRONG)
+    return await _begin_session(actor, user, lifetime)
+
+
+async def sign_up(
+    actor: Actor, passwords: Passwords, attempts: Attempts, email: str, name: str, password: str, lifetime: timedelta
+) -> Session:
+    """A new account, signed in. Raises Invalid, Conflict, Forbidden by a key, LimitExceeded."""
+    _refuse_key(actor)
+    await attempts.check(SIGN_UP_PER_ADDRESS, "sign up from", actor.address)
+    await attempts.count(SIGN_UP_PER_ADDRESS, "sign up from", actor.address)
+    user = await create(actor, passwords, email, name, password)
+    return await _begin_session(actor, user, lifetime)
+
+
+async def sign_out(actor: Actor, *, everywhere: bool) -> None:
+    """Ends this session, or every one of the user."""
+    user = require_caller(actor, "session.end")
+    own = {} if everywhere or actor.session is None else {"id": actor.session.id}
+    async with in_transaction():
+        await end_sessions(actor, user, **own)
+
+
+async def change_password(
+    actor: Actor, passwords: Passwords, attempts: Attempts, current: str, new: str, lifetime: timedelta
+) -> Session:
+    """Ends every session and begins a new one. Raises Invalid."""
+    user = require_caller(actor, "user.change_password")
+    await attempts.check(SIGN_IN_PER_ACCOUNT, "sign in as", user.email_folded)
+    if not await passwords.verify(current, user.password_hash):
+        await attempts.count(SIGN_IN_PER_ACCOUNT, "sign in as", user.email_folded)
+        raise Invalid("This is not the present password.", ["currentPassword"])
+    password_hash = await passwords.hash(_checked_password(new, "newPassword"))
+    async with in_transaction():
+        await User.filter(id=user.id).update(password_hash=password_hash)
+        await events.append(actor, "user.password_changed", user.id, user_id=user.id)
+        await end_sessions(actor, user)
+        return await _begin_session(actor, user, lifetime)
+
+
+async def create(
+    actor: Actor, passwords: Passwords, email: str, name: str, password: str, *, is_admin: bool = False
+) -> User:
+    """A new account. Raises Invalid, Conflict where the e-mail has one."""
+    email, name = _checked_email(email), checked_name(name)
+    password_hash = await passwords.hash(_checked_password(password, "password"))
+    with refusing_duplicates("There is an account with this e-mail; sign in.", ["email"]):
+        async with in_transaction():
+            user = await User.create(
+                email=email,
+                email_folded=fold(email),
+                password_hash=password_hash,
+                is_admin=is_admin,
+                **named(name),
+            )
+            await events.append(actor, "user.created", user.id, user_id=user.id)
+    return user
+
+
+async def by_id(_: Actor, user_ids: list[str]) -> dict[str, User]:
+    """Users as others refer to them."""
+    return await User.in_bulk(user_ids, "id")
+
+
+async def _begin_session(actor: Actor, user: User, lifetime: timedelta) -> Session:
+    async with in_transaction():
+        now = clock.now()
+        session = await Session.create(user=user, created_at=now, expires_at=now + lifetime)
+        await events.append(Actor(user=user, address=actor.address), "session.begun", session.id, user_id=user.id)
+    return session
+
+
+async def end_sessions(actor: Actor, user: User, **which: str) -> None:
+    """Ends the user's sessions, all or those that the filter says; in the caller's transaction."""
+    living = Session.filter(user_id=user.id, ended_at=None, expires_at__gt=clock.now(), **which)
+    for session in await living:
+        await Session.filter(id=session.id).update(ended_at=clock.now())
+        await events.append(actor, "session.ended", session.id, user_id=user.id)
+
+
+def _refuse_key(actor: Actor) -> None:
+    if actor.issued_key:
+        raise Forbidden("An API key may not do this.")
+
+
+def _checked_email(email: str) -> str:
+    email = email.strip()
+    if not EMAIL.fullmatch(email):
+        raise Invalid("This is no e-mail address.", ["email"])
+    return email
+
+
+def _checked_password(password: str, member: str) -> str:
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise Invalid(f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", [member])
+    return password

@@ -1,0 +1,1 @@
+"""How it is asked: types, payloads and resolvers; rules and SQL are elsewhere."""

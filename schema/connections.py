@@ -1,0 +1,57 @@
+"""Pages in the shape of the GraphQL Cursor Connections specification."""
+
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import strawberry
+
+from gateway.pages import Page
+from schema.declare import described, object_type, resolved
+
+NodeT = TypeVar("NodeT")
+
+
+class RowOnPage(NamedTuple):
+    page: Page[Any]
+    node: Any
+
+
+def cursor_of(root: strawberry.Parent[RowOnPage]) -> str:
+    return root.page.cursor(root.node)
+
+
+def edges_of(root: strawberry.Parent[Page[Any]]) -> list[RowOnPage]:
+    return [RowOnPage(root, row) for row in root.rows]
+
+
+def start_of(root: strawberry.Parent[Page[Any]]) -> str | None:
+    return root.cursor(root.rows[0]) if root.rows else None
+
+
+def end_of(root: strawberry.Parent[Page[Any]]) -> str | None:
+    return root.cursor(root.rows[-1]) if root.rows else None
+
+
+async def total_of(root: strawberry.Parent[Page[Any]]) -> int:
+    return await root.count()
+
+
+@object_type("Where a page begins and ends, and whether there is more on either side.")
+class PageInfo:
+    has_next_page: bool = resolved(lambda root: root.has_next, "Whether there are rows after this page.")
+    has_previous_page: bool = resolved(lambda root: root.has_previous, "Whether there are rows before this page.")
+    start_cursor: str | None = resolved(start_of, "The cursor of the first row; null on an empty page.")
+    end_cursor: str | None = resolved(end_of, "The cursor of the last row; null on an empty page.")
+
+
+@object_type("A row of a page, with its cursor.")
+class Edge(Generic[NodeT]):
+    cursor: str = resolved(cursor_of, "Give it back as `after` or `before` to go on from this row.")
+    node: NodeT = described("The row.")
+
+
+@object_type("A page of a list.")
+class Connection(Generic[NodeT]):
+    edges: list[Edge[NodeT]] = resolved(edges_of, "The rows of the page, each with its cursor.")
+    nodes: list[NodeT] = resolved(lambda root: root.rows, "The rows of the page.")
+    page_info: PageInfo = resolved(lambda root: root, "Where the page begins and ends.")
+    total_count: int = resolved(total_of, "How many rows the list has under this filter; counted when asked for.")

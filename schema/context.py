@@ -1,0 +1,64 @@
+"""What every resolver has at hand: who asks, the parts of the gateway, and the operation's loaders."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+import strawberry
+
+from gateway import clock
+from gateway.attempts import Attempts
+from gateway.events import Cursors, EventLog
+from gateway.passwords import Passwords
+from gateway.permissions import Actor, Permission, Rights, rights_on_all
+from gateway.sealing import Sealer
+from gateway.settings import Settings
+from gateway.signing import Keyring, SessionSigner
+from schema.call import Call
+from schema.loaders import Batch, KeyT, Loaders, ValueT
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the gateway that live as long as it runs; made in the composition root."""
+
+    settings: Settings
+    sealer: Sealer
+    keyring: Keyring
+    sessions: SessionSigner
+    passwords: Passwords
+    attempts: Attempts
+    log: EventLog
+    cursors: Cursors
+
+
+@dataclass(kw_only=True)
+class Context(Call[Actor]):
+    """The context of one operation. `now` is one instant for the whole of it."""
+
+    services: Services
+    now: datetime = field(default_factory=clock.now)
+    log_position: int | None = None
+    """The head of the event log before anything was read; None where nobody asked for it."""
+    loaders: Loaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Fresh loaders and a fresh now, for the next event of a subscription."""
+        self.now = clock.now()
+        self.loaders = Loaders(self.actor)
+
+    async def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> ValueT | None:
+        return await self.loaders.load(batch, key, *arguments)
+
+    async def rights(self, project_id: str) -> Rights:
+        return await self.load(rights_on_all, project_id) or Rights()
+
+    async def may(self, permission: Permission, project_id: str) -> bool:
+        return (await self.rights(project_id)).allow(permission)
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,0 +1,83 @@
+"""How types are declared: like SDL, each member with its description; what resolves it is a plain function on rows."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+
+import strawberry
+from strawberry.types.enum import StrawberryEnumDefinition
+from typing_extensions import dataclass_transform
+
+ClassT = TypeVar("ClassT", bound=type)
+EnumT = TypeVar("EnumT", bound=type[Enum])
+InputT = TypeVar("InputT")
+
+
+def described(description: str, *, name: str | None = None, default: Any = strawberry.UNSET) -> Any:
+    """A member that is the row's attribute of the same name; of an input, one that has a default or may be absent."""
+    if default is strawberry.UNSET:
+        return strawberry.field(description=description, name=name)
+    return strawberry.field(description=description, name=name, default=default)
+
+
+def optional(description: str, *, name: str | None = None) -> Any:
+    """A member of an input that may be absent, which is not the same as null."""
+    return strawberry.field(description=description, name=name, default=strawberry.UNSET)
+
+
+def resolved(resolver: Callable[..., Any], description: str, *, name: str | None = None) -> Any:
+    """A field that a function resolves; its type is the class's annotation, so that the function can speak of rows."""
+    return strawberry.field(resolver=resolver, description=description, name=name)
+
+
+def enum(values: EnumT, description: str, /, **descriptions: str) -> EnumT:
+    """A GraphQL enum of the gateway's own, which knows nothing of GraphQL and so bears no descriptions."""
+    made = strawberry.enum(values, description=description)
+    definition: StrawberryEnumDefinition = made.__strawberry_definition__  # type: ignore[attr-defined]  # put there by the line above
+    for value in definition.values:
+        value.description = descriptions[value.name]
+    return made
+
+
+@dataclass_transform()
+def object_type(description: str, *, name: str | None = None) -> Callable[[ClassT], ClassT]:
+    def declare(cls: ClassT) -> ClassT:
+        made: ClassT = strawberry.type(cls, name=name, description=description)
+        return made
+
+    return declare
+
+
+def node_type(row: type, description: str, *, name: str | None = None) -> Callable[[ClassT], ClassT]:
+    """A type of objects that have a global id; its values are the rows of a table."""
+
+    def declare(cls: ClassT) -> ClassT:
+        cls.is_type_of = classmethod(lambda _, value, __: isinstance(value, row))  # type: ignore[attr-defined]  # asked for by Strawberry
+        made: ClassT = strawberry.type(cls, name=name, description=description)
+        return made
+
+    return declare
+
+
+@dataclass_transform(kw_only_default=True)
+def input_type(description: str, *, one_of: bool = False) -> Callable[[type[InputT]], type[InputT]]:
+    def declare(cls: type[InputT]) -> type[InputT]:
+        made: type[InputT] = strawberry.input(cls, description=description, one_of=one_of)
+        return made
+
+    return declare
+
+
+def argument(description: str, *, name: str | None = None) -> Any:
+    return strawberry.argument(description=description, name=name)
+
+
+def given(value: Any) -> Any:
+    """The value, None where it is absent: for members where absent and null are the same."""
+    return None if value is strawberry.UNSET else value
+
+
+def changes(input: object, *names: str) -> dict[str, Any]:
+    """The members that are present, null or not: what an update changes."""
+    present = {name: getattr(input, name) for name in names}
+    return {name: value for name, value in present.items() if value is not strawberry.UNSET}

@@ -1,0 +1,40 @@
+"""Batches: what the resolvers of a level ask for one by one is fetched for all of them at once.
+
+A relation has one implementation, in its noun's file in gateway/: `batch(actor, keys, *arguments) -> {key: value}`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Any, TypeVar
+
+from aiodataloader import DataLoader
+
+from gateway.permissions import Actor
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
+Batch = Callable[..., Awaitable[Mapping[KeyT, ValueT]]]
+
+
+class Loaders:
+    """The loaders of one operation, or of one event: nothing outlives it, so nothing is stale."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self._loaders: dict[tuple[Any, ...], DataLoader[Any, Any]] = {}
+
+    async def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> ValueT | None:
+        """The value of the key, fetched together with those of all others who ask now; None where there is none."""
+        loader = self._loaders.get((batch, *arguments))
+        if loader is None:
+            loader = self._loaders[batch, *arguments] = self._loader(batch, arguments)
+        # A failing field cancels its siblings; the future that they share with others must live on.
+        value: ValueT | None = await asyncio.shield(loader.load(key))
+        return value
+
+    def _loader(self, batch: Batch[Any, Any], arguments: tuple[Hashable, ...]) -> DataLoader[Any, Any]:
+        async def fetch(keys: list[Any]) -> list[Any]:
+            found = await batch(self._actor, keys, *arguments)
+            return [found.get(key) for key in keys]
+
+        return DataLoader(fetch)
