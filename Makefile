@@ -31,7 +31,7 @@ run: setup ## Start the gateway with a demo project
 	@$(bin)/tessera demo
 
 test: setup ## Run every test; `make test ARGS="-k sqlite"` runs some
-	@$(bin)/pytest $(ARGS)
+	@$(bin)/pytest -n 2 $(ARGS)
 
 check: setup ## Lint, format, types, import contracts, drift of the SDL, the contract
 	@echo "check: lint" && $(bin)/ruff check --quiet

@@ -1,13 +1,34 @@
 """Fixtures that tests of every noun share."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address
 
 import pytest
+from hypothesis import settings
 
 from gateway.database import connected
 from tests.databases import Databases, PostgresDatabases, SqliteDatabases, postgres_server
 
 DIALECTS = ("sqlite", "postgres")
+
+
+# A busy machine is no failure. What else holds, on CI for one, stays as hypothesis chose it.
+settings.register_profile("unhurried", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("unhurried")
+
+
+def only_this_machine(event: str, arguments: tuple[object, ...]) -> None:
+    """Refuses connections to any other."""
+    if event != "socket.connect" or not isinstance(arguments[1], tuple):  # a Unix socket's address is a path
+        return
+    host = arguments[1][0]
+    if host != "localhost" and not ip_address(host).is_loopback:
+        raise ConnectionRefusedError(f"a test would reach {host}")
+
+
+def pytest_configure() -> None:
+    sys.addaudithook(only_this_machine)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
