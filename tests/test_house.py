@@ -11,7 +11,7 @@ from gateway.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("gateway", "models", "schema", "tests")
-PYTHON = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+PYTHON = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "node_modules" not in path.parts]
 DRAWERS = {"base", "common", "helper", "helpers", "misc", "shared", "tools", "util", "utils"}
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
