@@ -95,4 +95,4 @@ async def _body(request: Request, limit_bytes: int) -> bytes:
 
 def _too_large(limit_bytes: int) -> Refused:
     sentence = f"The body is larger than {limit_bytes} bytes."
-    return Refused(413, sentence, code="LIMIT_EXCEEDED", headers={"Connection": "close"})
+    return Refused(413, sentence, code="LIMIT_EXCEEDED")

@@ -53,7 +53,7 @@ class EventStream(Response):
         self._stopping = stopping
         self._comment_seconds = comment_seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's signature
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         ending = await first(
             self._send_answers(send),

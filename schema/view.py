@@ -91,9 +91,9 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
     async def get_context(
         self,
         request: Request | WebSocket,
-        response: Response | WebSocket,  # noqa: ARG002 - Strawberry's signature
+        response: Response | WebSocket,  # noqa: ARG002  # Strawberry's signature
     ) -> Connection[Any]:
-        assert isinstance(request, WebSocket)  # noqa: S101 - requests of the other kind never come to Strawberry's view
+        assert isinstance(request, WebSocket)  # noqa: S101  # HTTP never comes to Strawberry's view
         return Connection(
             request,
             schema=self._schema,
@@ -124,7 +124,7 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
             response = self._gateway_refusal(error, request, request_id)
         except ClientDisconnect:
             raise
-        except Exception as error:  # noqa: BLE001 - the last resort: logged, and told as what it is
+        except Exception as error:  # noqa: BLE001  # the last resort: logged, and told as what it is
             fault(error, request_id)
             response = _refusal(Refused(500, "Internal error", code=INTERNAL), request_id)
         response.headers["X-Request-Id"] = request_id

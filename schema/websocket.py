@@ -124,7 +124,7 @@ class Socket(BaseGraphQLTransportWSHandler[Connection[Any], None]):
                 await self._run(operation, request_id)
             except WebSocketDisconnected:
                 raise
-            except Exception as error:  # noqa: BLE001 - a fault of one operation neither ends the socket nor stays silent
+            except Exception as error:  # noqa: BLE001  # one fault neither ends the socket nor stays silent
                 await _send(operation, "error", [fault(error, request_id)])
 
     async def _run(self, operation: RunningOperation[Connection[Any], None], request_id: str) -> None:

@@ -163,16 +163,15 @@ class Subscription:
         raise RuntimeError("the database's password is 12345")
 
 
-def toy_view(toy: Toy, limits: Limits | None = None, **options: Any) -> GraphQLView[str]:
-    schema = LimitedSchema(Query, mutation=Mutation, subscription=Subscription, limits=limits or Limits())
-    settings: dict[str, Any] = {"public_url": ORIGIN, "allowed_origins": [PARTNER], **options}
-    return GraphQLView(schema, toy, **settings)
+def toy_schema(limits: Limits) -> LimitedSchema:
+    return LimitedSchema(Query, mutation=Mutation, subscription=Subscription, limits=limits)
 
 
 @asynccontextmanager
 async def serving_toy(toy: Toy, limits: Limits | None = None, **options: Any) -> AsyncIterator[str]:
     """The address of the endpoint."""
-    view = toy_view(toy, limits, **options)
+    settings: dict[str, Any] = {"public_url": ORIGIN, "allowed_origins": [PARTNER], **options}
+    view = GraphQLView(toy_schema(limits or Limits()), toy, **settings)
     app = Starlette(routes=[Route("/graphql", view), WebSocketRoute("/graphql", view)])
     async with serving(app, on_stop=view.stop) as url:
         yield f"{url}/graphql"
