@@ -64,8 +64,8 @@ def run_audits(url: str) -> list[dict[str, str]]:
     assert node
     assert npm
     if not (AUDITS / "node_modules").exists():
-        subprocess.run([npm, "ci", "--no-fund", "--no-audit"], cwd=AUDITS, check=True, capture_output=True)  # noqa: S603  # npm, by its path
-    run = subprocess.run([node, "audit.js", url], cwd=AUDITS, check=True, capture_output=True)  # noqa: S603  # node, by its path
+        subprocess.run([npm, "ci", "--no-fund", "--no-audit"], cwd=AUDITS, check=True, capture_output=True)
+    run = subprocess.run([node, "audit.js", url], cwd=AUDITS, check=True, capture_output=True)
     return list(json.loads(run.stdout))
 
 

@@ -175,6 +175,7 @@ async def test_clients_that_vanish_leave_no_generator_and_no_task_behind(url: st
 
 async def settled(tasks_before: set[asyncio.Task[Any]]) -> None:
     """Returns when every task but those of before has ended."""
-    if left := asyncio.all_tasks() - tasks_before - {asyncio.current_task()}:
-        _, pending = await asyncio.wait([task for task in left if task], timeout=5)
+    left = [task for task in asyncio.all_tasks() - tasks_before if task is not asyncio.current_task()]
+    if left:
+        _, pending = await asyncio.wait(left, timeout=5)
         assert pending == set()
