@@ -23,7 +23,7 @@ from gateway.usage import Call, Grouping, Refused, Totals
 from models import IssuedKey, KeyRequest, Project, RequestState, Role, Template, UsageDay, UsageHour, UsageRecord, User
 from models.fields import fold
 
-HOUR = timedelta(hours=1)
+MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 20, tzinfo=UTC)
 END = datetime(2026, 4, 20, tzinfo=UTC)
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Chatham", "America/St_Johns"]
@@ -106,9 +106,7 @@ async def make_key(template: Template, user: User) -> IssuedKey:
 def random_calls(ledger: Ledger, quantity: int) -> list[Call]:
     """Calls in bursts, some of them on the hour, with costs of all ten decimals."""
     dice = random.Random(2026)  # noqa: S311  # a proof that fails must fail again
-    bursts = [
-        START + timedelta(microseconds=dice.randrange((END - START) // timedelta(microseconds=1))) for _ in range(60)
-    ]
+    bursts = [START + dice.randrange((END - START) // MICROSECOND) * MICROSECOND for _ in range(60)]
     bursts += [hour_of(burst) for burst in bursts[:20]]
     return [
         Call(
@@ -131,8 +129,12 @@ def random_refusals(ledger: Ledger, quantity: int) -> list[Refused]:
 
 # Reports
 
-odd = st.integers(0, (END - START) // timedelta(microseconds=1)).map(lambda us: START + timedelta(microseconds=us))
-instants = odd | odd.map(hour_of) | odd.map(lambda at: hour_of(at).replace(hour=0))
+odd = st.integers(0, (END - START) // MICROSECOND).map(lambda us: START + timedelta(microseconds=us))
+hours = odd.map(hour_of) | odd.map(lambda at: hour_of(at).replace(hour=0))
+instants = odd | hours | hours.map(lambda at: at + MICROSECOND) | hours.map(lambda at: at - MICROSECOND)
+few_instants = st.builds(
+    lambda days, at: START + days + (at - START) % HOUR, st.sampled_from([0 * DAY, 1 * DAY]), instants
+)
 periods = st.sets(instants, min_size=2, max_size=2).map(lambda two: between(min(two), max(two)))
 costs = st.integers(0, 10**20 - 1).map(lambda tiny: Decimal(tiny).scaleb(-10))
 
@@ -178,7 +180,7 @@ async def test_whatever_is_called_is_counted(ledger: Ledger, data: st.DataObject
         await table.all().delete()
     fresh = Ledger(ledger.keys)
     key_ids = st.sampled_from([key.id for key in fresh.keys])
-    calls = st.lists(st.builds(Call, key_ids, instants, costs), max_size=20)
+    calls = st.lists(st.builds(Call, key_ids, few_instants, costs), max_size=20)
     refusals = st.lists(st.builds(Refused, key_ids, instants, st.integers(1, 9)), max_size=5)
     for _ in range(2):
         await fresh.count(data.draw(calls), data.draw(refusals))
@@ -195,6 +197,13 @@ async def test_an_hour_of_refused_calls_that_a_boundary_cuts_belongs_to_the_poin
     boundaries = [START + HOUR / 2, START + HOUR * 3 / 2, START + 2 * HOUR]
     points = (await usage.series([key.project_id], boundaries))[key.project_id]
     assert [point.refused for point in points] == [7, 0]
+
+
+async def test_a_point_may_begin_in_the_last_microsecond_of_an_hour(ledger: Ledger) -> None:
+    key, edge = ledger.keys[0], START + 2 * HOUR - MICROSECOND
+    await ledger.count(Call(key.id, at, Decimal(1)) for at in (START, edge - MICROSECOND, edge, edge + MICROSECOND))
+    points = (await usage.series([key.project_id], [START, edge, START + 4 * HOUR]))[key.project_id]
+    assert [point.requests for point in points] == [2, 2]
 
 
 async def test_an_edge_inside_an_hour_counts_its_refused_calls_whole_and_once(ledger: Ledger) -> None:
@@ -215,10 +224,10 @@ async def test_a_sum_that_breaks_floating_point_is_exact_to_the_tenth_decimal(le
 
 async def test_a_bucket_carries_at_the_tenth_decimal(ledger: Ledger) -> None:
     key = ledger.keys[0]
-    for _ in range(2):
-        await ledger.count([Call(key.id, START, Decimal("1.9999999999")), Call(key.id, START, Decimal("0.0000000002"))])
+    for part in ("1.9999999999", "0.0000000002", "2.9999999999"):
+        await ledger.count([Call(key.id, START, Decimal(part))])
     for bucket in (await UsageHour.get(key_id=key.id), await UsageDay.get(key_id=key.id)):
-        assert (bucket.requests, bucket.units, bucket.fraction) == (4, 4, 2)
+        assert (bucket.requests, bucket.units, bucket.fraction) == (3, 5, 0)
 
 
 async def test_a_key_or_project_without_calls_has_nothing(ledger: Ledger) -> None:
