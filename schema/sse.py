@@ -21,7 +21,7 @@ from schema.race import first
 
 COMMENT = b":\n\n"
 COMPLETE = b"event: complete\ndata:\n\n"
-LAST_WORD_SECONDS = 1.0  # a reader that is slower than that doesn't hold up the end
+LAST_WORD_SECONDS = 0.5  # a client that reads nothing is not waited for
 
 
 class Ending(Enum):

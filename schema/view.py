@@ -137,6 +137,7 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
             return explorer.page()
         media_type = negotiated(request.headers.get("accept"))
         address = address_of(request)
+        is_stream = media_type is MediaType.EVENT_STREAM
         actor = await self._application.authenticate(self._credentials.token(request), address)
         operation = await requested(request, self._schema.limits.body_bytes)
         _check_kind(execution.kind(self._schema, operation), request.method, media_type)
@@ -145,11 +146,9 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
             request_id=request_id,
             address=address,
             last_event_id=request.headers.get("last-event-id") or None,
-            accepts_cookies=media_type is not MediaType.EVENT_STREAM,
+            accepts_cookies=not is_stream,
         )
-        if media_type is MediaType.EVENT_STREAM:
-            return self._stream(operation, call)
-        return await self._single(operation, call, media_type)
+        return self._stream(operation, call) if is_stream else await self._single(operation, call, media_type)
 
     def _stream(self, operation: Operation, call: Call[ActorT]) -> Response:
         return EventStream(

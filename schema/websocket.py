@@ -28,6 +28,8 @@ from schema.race import first
 
 BAD_REQUEST, FORBIDDEN = 4400, 4403  # the protocol's own
 SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013  # RFC 6455's registry of close codes
+REASON_BYTES = 123  # RFC 6455, 5.5.1
+CLOSE_SECONDS = 0.5  # a client that reads nothing is not waited for
 
 
 class Connection(Generic[ActorT]):
@@ -86,8 +88,9 @@ class Wire(ASGIWebSocketAdapter):
             raise WebSocketDisconnected from gone
 
     async def close(self, code: int, reason: str) -> None:
-        with suppress(AlreadyClosed):
-            await super().close(code, reason)
+        with suppress(AlreadyClosed, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await super().close(code, reason.encode()[:REASON_BYTES].decode(errors="ignore"))
 
 
 class Socket(BaseGraphQLTransportWSHandler[Connection[Any], None]):

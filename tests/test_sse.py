@@ -15,6 +15,7 @@ from tests.toy import ORIGIN, Toy, serving_toy
 
 EVENTS = {"Accept": "text/event-stream"}
 ENDLESS = "subscription { ticks }"
+FLOOD = "subscription { ticks(first: 1000000000) }"
 ABRUPT_CLOSES = 200
 
 
@@ -143,6 +144,13 @@ async def test_a_stream_ends_within_a_second_of_its_token(url: str, toy: Toy) ->
     assert '"code":"UNAUTHENTICATED"' in text
     assert text.endswith("event: complete\ndata:\n\n")
     await toy.until_open(0)
+
+
+async def test_a_client_that_reads_nothing_is_served_no_longer_either(url: str, toy: Toy) -> None:
+    async with stream(url, FLOOD, {"Authorization": "Bearer good"}):
+        await toy.until_open(1)
+        toy.endings["good"].set()
+        await toy.until_open(0)
 
 
 async def test_a_server_that_stops_ends_its_streams_without_calling_them_complete(toy: Toy) -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 
 from schema.limits import Limits
-from tests.test_sse import ABRUPT_CLOSES, ENDLESS, live_subscriptions, settled
+from tests.test_sse import ABRUPT_CLOSES, ENDLESS, FLOOD, live_subscriptions, settled
 from tests.toy import ORIGIN, PARTNER, Toy, serving_toy
 
 PROTOCOL = "graphql-transport-ws"
@@ -288,12 +288,12 @@ async def test_a_socket_is_closed_with_4403_within_a_second_of_its_token(url: st
         await toy.until_open(0)
 
 
-async def test_a_client_that_ignores_the_close_is_served_no_longer(url: str, toy: Toy) -> None:
+async def test_a_client_that_reads_nothing_is_served_no_longer_either(url: str, toy: Toy) -> None:
     async with opened(url) as client:
         await client.init(GOOD)
-        await client.subscribe(ENDLESS)
-        await toy.until_open(1)
         client.socket.transport.pause_reading()
+        await client.subscribe(FLOOD)
+        await toy.until_open(1)
         toy.endings["good"].set()
         await toy.until_open(0)
         client.socket.transport.abort()
