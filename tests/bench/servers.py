@@ -1,0 +1,64 @@
+"""Servers in processes of their own, on 127.0.0.1."""
+
+import asyncio
+import os
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+
+BIN = Path(sys.executable).parent
+
+
+@asynccontextmanager
+async def gateway(folder: Path) -> AsyncIterator[str]:
+    """Tessera as it is served, on SQLite in this folder; yields its URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {"TESSERA_DATA_DIR": str(folder), "TESSERA_PUBLIC_URL": url, "TESSERA_SIGN_UP": "open"}
+    async with running([str(BIN / "tessera"), "serve", f"--port={port}"], url, settings):
+        yield url
+
+
+@asynccontextmanager
+async def noop() -> AsyncIterator[str]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    uvicorn = str(BIN / "uvicorn")
+    command = [uvicorn, "tests.bench.noop:app", f"--port={port}", "--log-level=warning", "--no-access-log"]
+    async with running(command, url, {}):
+        yield url
+
+
+@asynccontextmanager
+async def running(command: Sequence[str], url: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("TESSERA_")}
+    process = await asyncio.create_subprocess_exec(*command, env={**bare, **settings})
+    try:
+        await answering(process, url)
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def answering(process: Process, url: str) -> None:
+    async with asyncio.timeout(60), httpx2.AsyncClient(trust_env=False) as client:
+        while process.returncode is None:
+            try:
+                if (await client.get(f"{url}/healthz")).is_success:
+                    return
+            except httpx2.TransportError:
+                await asyncio.sleep(0.05)
+    raise RuntimeError(f"The server ended before it answered: {process.returncode}.")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
