@@ -9,7 +9,7 @@ from enum import StrEnum
 from tortoise.expressions import Q, Subquery
 
 from gateway.errors import Forbidden, NotFound, Unauthenticated
-from models import Grant, IssuedKey, MemberRole, Session, User
+from models import Grant, IssuedKey, MemberRole, Project, Session, User
 
 
 class Permission(StrEnum):
@@ -113,7 +113,7 @@ POLICY: dict[str, Rule] = {
     "user.change_password": IN_PERSON,
     "project.create": IN_PERSON,
     "project.update": Rule(Permission.PROJECT_EDIT, by_key=False),
-    "project.move": MANAGE_IN_PERSON,
+    "project.set_upstream": MANAGE_IN_PERSON,
     "project.delete": MANAGE_IN_PERSON,
     "node.create": Rule(Permission.GRAPH_EDIT, by_key=False),
     "node.delete": Rule(Permission.GRAPH_EDIT, by_key=False),
@@ -150,15 +150,16 @@ def require_caller(actor: Actor, action: str) -> User:
     return user
 
 
-async def require(actor: Actor, action: str, project_id: str) -> Rights:
+async def require(actor: Actor, action: str, project_id: str, missing: NotFound | None = None) -> Rights:
     """The actor's rights on the project, which include the action.
 
-    Raises Unauthenticated; Forbidden, where the project may be seen but the action is not permitted; else NotFound.
+    Raises Unauthenticated; Forbidden, where the project may be seen but the action is not permitted; else NotFound:
+    `missing`, what is said where the object doesn't exist, if it isn't the input's `projectId` that names it.
     """
     require_caller(actor, action)
     rights = await rights_on(actor, project_id)
     if not rights.see_project:
-        raise NotFound("There is no such project.")
+        raise missing or NotFound("There is no such project.", ["projectId"])
     permission = POLICY[action].permission
     if permission and not rights.allow(permission):
         raise Forbidden(f"This needs the permission {permission.upper()} on the project.")
@@ -209,3 +210,10 @@ def projects_with(actor: Actor, permissions: Iterable[Permission]) -> Subquery:
     wanted = {*permissions, Permission.PROJECT_MANAGE}
     grants = Grant.filter(node_id=None, permission__in=wanted, role__project__deleted_at=None).filter(_held_by(actor))
     return Subquery(grants.values("role__project_id"))
+
+
+def projects_seen(actor: Actor) -> Subquery:
+    """The ids of the living projects that the actor may see, for a filter."""
+    if actor.issued_key:
+        return Subquery(Project.filter(id=actor.issued_key.project_id, deleted_at=None).values("id"))
+    return projects_with(actor, SEEING)
