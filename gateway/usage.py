@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import islice, pairwise
@@ -198,6 +198,21 @@ async def series(
         if point is not None:
             _accumulate(sums[row["owner"]][point], row)
     return {project_id: [Totals.of(counts) for counts in points] for project_id, points in sums.items()}
+
+
+def dearest_first(groups: Mapping[str, Totals]) -> list[tuple[str, Totals]]:
+    """The groups that counted anything, those with the highest cost first, then by id."""
+    counted = sorted((id, totals) for id, totals in groups.items() if totals != Totals())
+    return sorted(counted, key=lambda group: group[1].cost, reverse=True)
+
+
+def records_kept_from(now: datetime, retention_days: int) -> datetime:
+    """The first instant whose records are all kept, a whole hour of UTC.
+
+    What drops older ones leaves an hour more, for reports whose `now` was a moment before.
+    """
+    past = now - timedelta(days=retention_days)
+    return past.replace(minute=0, second=0, microsecond=0)
 
 
 def _totals(row: Mapping[str, Any]) -> Totals:
