@@ -55,6 +55,8 @@ def _postgres(url: str) -> tuple[str, dict[str, Any]]:
         "database": unquote(parts.path.strip("/")),
         "minsize": 1,
         "maxsize": 10,
+        # A long series costs the planner enough to start compiling, which takes longer than it saves.
+        "server_settings": {"jit": "off"},
     }
     return "postgres", {"engine": "tortoise.backends.asyncpg", "credentials": credentials}
 

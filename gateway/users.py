@@ -1,8 +1,10 @@
 """Accounts, and signing in to them."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
+from tortoise.expressions import Subquery
 from tortoise.transactions import in_transaction
 
 from gateway import clock, events
@@ -11,8 +13,8 @@ from gateway.database import refusing_duplicates
 from gateway.errors import Forbidden, Invalid
 from gateway.names import checked_name
 from gateway.passwords import Passwords
-from gateway.permissions import Actor, require_caller
-from models import Session, User
+from gateway.permissions import Actor, Permission, projects_with, require_caller
+from models import KeyRequest, Member, Session, User
 from models.fields import fold, named
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1000
@@ -92,6 +94,31 @@ async def create(
             )
             await events.append(actor, "user.created", user.id, user_id=user.id)
     return user
+
+
+async def visible(actor: Actor, user_ids: Sequence[str]) -> dict[str, User]:
+    """The actor, who asked for a key where the actor holds KEYS_VIEW, and the members of projects that they manage."""
+    asked = await _askers(projects_with(actor, {Permission.KEYS_VIEW}), user_ids)
+    shown = asked | await _members(projects_with(actor, {Permission.PROJECT_MANAGE}), user_ids)
+    return await by_id(actor, [id for id in user_ids if id in shown or id == actor.user_id])
+
+
+async def whose_email_shows(actor: Actor, user_ids: Sequence[str]) -> dict[str, bool]:
+    """The actor, and on projects that they manage the members and those who asked for, or hold, a key."""
+    managed = projects_with(actor, {Permission.PROJECT_MANAGE})
+    shown = await _askers(managed, user_ids) | await _members(managed, user_ids)
+    return {id: id in shown or id == actor.user_id for id in user_ids}
+
+
+async def _askers(project_ids: Subquery, user_ids: Sequence[str]) -> set[str]:
+    """Every holder of a key has asked for it."""
+    requests = KeyRequest.filter(project_id__in=project_ids, user_id__in=user_ids)
+    return {row[0] for row in await requests.distinct().values_list("user_id")}
+
+
+async def _members(project_ids: Subquery, user_ids: Sequence[str]) -> set[str]:
+    members = Member.filter(project_id__in=project_ids, user_id__in=user_ids, deleted_at=None)
+    return {row[0] for row in await members.values_list("user_id")}
 
 
 async def by_id(_: Actor, user_ids: list[str]) -> dict[str, User]:

@@ -81,3 +81,8 @@ def changes(input: object, *names: str) -> dict[str, Any]:
     """The members that are present, null or not: what an update changes."""
     present = {name: getattr(input, name) for name in names}
     return {name: value for name, value in present.items() if value is not strawberry.UNSET}
+
+
+def chosen(values: Any) -> tuple[Any, ...] | None:
+    """A list that filters, as a batch takes it; absent and null are no filter."""
+    return None if values is strawberry.UNSET or values is None else tuple(values)

@@ -1,0 +1,115 @@
+"""The schema as a whole: the fields of every noun, put together."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import strawberry
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
+
+from gateway import events
+from gateway.errors import BadInput
+from gateway.settings import Settings
+from schema.context import Context, Info
+from schema.declare import argument, object_type, resolved
+from schema.documents import LimitedSchema
+from schema.events import Subscription
+from schema.keys import IssuedKey, KeyMutations
+from schema.limits import Limits
+from schema.members import Member, MemberMutations
+from schema.nodes import Node, find
+from schema.projects import Project, ProjectMutations, ProjectNode, ProjectQueries
+from schema.requests import KeyRequest, RequestMutations
+from schema.roles import Role, RoleMutations
+from schema.scalars import SCALARS, EventCursor
+from schema.secrets import Secret, SecretMutations
+from schema.templates import KeyTemplate, TemplateField, TemplateMutations
+from schema.users import User, UserMutations, UserQueries
+
+MOST_NODES = 100
+NODES = [User, Project, ProjectNode, Role, Member, KeyTemplate, TemplateField, KeyRequest, IssuedKey, Secret]
+
+
+def event_cursor(info: Info) -> EventCursor | None:
+    context = info.context
+    if context.log_position is None or context.actor.user is None:
+        return None
+    return EventCursor(context.services.cursors.give(context.log_position))
+
+
+async def node(info: Info, id: Annotated[strawberry.ID, argument("The id.")]) -> Any:
+    return await find(info, id)
+
+
+async def nodes(info: Info, ids: Annotated[list[strawberry.ID], argument("The ids, at most 100.")]) -> list[Any]:
+    if len(ids) > MOST_NODES:
+        raise BadInput(f"Ask for at most {MOST_NODES} ids at once.")
+    return [await find(info, id) for id in ids]
+
+
+@object_type("Reading.")
+class Query(UserQueries, ProjectQueries):
+    event_cursor: EventCursor | None = resolved(
+        event_cursor,
+        "The position of the event log that everything read in this operation already contains: read a page with it, "
+        "then subscribe with it as `after`, and nothing falls between. It serves every subscription. Null when anonymous.",
+    )
+    node: Node | None = resolved(
+        node, "Any object by its id; null when it does not exist or the viewer may not see it (the two look alike)."
+    )
+    nodes: list[Node | None] = resolved(nodes, "Objects by their ids, in that order; null as `node` is.")
+
+
+@object_type(
+    "Every mutation takes one input and returns a payload whose object is null exactly when userErrors is not empty. "
+    "Most inputs take an optional idempotencyKey: a repeat within 24 hours by the same viewer with the same input changes "
+    "nothing and answers with the object as it now stands; with another input it is a CONFLICT. An operation holds one "
+    "mutation field. In an update an absent member stays as it is; an explicit null clears what may be empty and is "
+    "INVALID elsewhere; lists replace. With expectedVersion, another's edit in between is a CONFLICT."
+)
+class Mutation(
+    UserMutations,
+    ProjectMutations,
+    RoleMutations,
+    MemberMutations,
+    TemplateMutations,
+    RequestMutations,
+    KeyMutations,
+    SecretMutations,
+):
+    pass
+
+
+class ReadsLogFirst(SchemaExtension):
+    """Takes the head of the event log before anything else is read, so that all that is read contains it."""
+
+    async def on_execute(self) -> AsyncIterator[None]:  # type: ignore[override]  # Strawberry takes an async one too
+        context = self.execution_context.context
+        if isinstance(context, Context) and "eventCursor" in (self.execution_context.query or ""):
+            context.log_position = await events.head()
+        yield
+
+
+def build(settings: Settings | None = None) -> LimitedSchema:
+    """The executable schema, with the limits of the settings."""
+    return LimitedSchema(
+        Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=NODES,
+        extensions=[ReadsLogFirst],
+        config=StrawberryConfig(scalar_map=SCALARS),
+        limits=limits_of(settings or Settings()),
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        depth=settings.max_depth,
+        aliases=settings.max_aliases,
+        tokens=settings.max_tokens,
+        directives=settings.max_directives,
+        root_fields=settings.max_root_fields,
+        body_bytes=settings.max_body_bytes,
+        operations_per_socket=settings.max_subscriptions_per_socket,
+    )
