@@ -1,5 +1,6 @@
 """An operation run, and its answer in the shape that goes to the caller, whatever it travels by."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ async def answers(schema: LimitedSchema, operation: Operation, call: Call[Any]) 
     async with aclosing(results):
         async for result in results:
             yield _answer(result, call)
+            await asyncio.sleep(0)  # a long replay takes turns with everybody else
 
 
 def _unreadable(schema: LimitedSchema, operation: Operation) -> ExecutionResult | None:

@@ -293,7 +293,7 @@ async def test_a_client_that_reads_nothing_is_served_no_longer_either(url: str, 
         await client.init(GOOD)
         client.socket.transport.pause_reading()
         await client.subscribe(FLOOD)
-        await toy.until_open(1)
+        await toy.until_dammed()
         toy.endings["good"].set()
         await toy.until_open(0)
         client.socket.transport.abort()

@@ -29,6 +29,7 @@ class Toy:
     endings: dict[str, asyncio.Event] = field(default_factory=lambda: {"good": asyncio.Event()})
     is_available: bool = True
     open_generators: int = 0
+    flooded: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     contexts: list[Call[str]] = field(default_factory=list)
 
@@ -65,6 +66,15 @@ class Toy:
     async def until_open(self, number: int) -> None:
         async with asyncio.timeout(5), self.changed:
             await self.changed.wait_for(lambda: self.open_generators == number)
+
+
+    async def until_dammed(self) -> None:
+        """Returns when a flood has come to a stand before a client that reads nothing."""
+        await self.until_open(1)
+        seen = 0
+        while seen != self.flooded:
+            seen = self.flooded
+            await asyncio.sleep(0.05)  # stillness is no event to wait for
 
 
 @dataclass(kw_only=True)
@@ -151,6 +161,17 @@ class Subscription:
                 await asyncio.Event().wait()
         finally:
             await toy.count(-1)
+
+    @strawberry.subscription
+    async def flood(self, info: Info) -> AsyncIterator[str]:
+        """Without end and without a pause."""
+        await info.context.toy.count(+1)
+        try:
+            while True:
+                info.context.toy.flooded += 1
+                yield "x" * 65536
+        finally:
+            await info.context.toy.count(-1)
 
     @strawberry.subscription
     async def expired(self) -> AsyncIterator[int]:
