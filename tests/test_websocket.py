@@ -54,7 +54,9 @@ class Client:
 async def opened(url: str, headers: dict[str, str] | None = None, protocol: str = PROTOCOL) -> AsyncIterator[Client]:
     address = url.replace("http://", "ws://")
     subprotocols = [websockets.Subprotocol(protocol)]
-    async with connect(address, subprotocols=subprotocols, additional_headers=headers, proxy=None) as socket:
+    async with connect(
+        address, subprotocols=subprotocols, additional_headers=headers, compression=None, proxy=None
+    ) as socket:
         yield Client(socket)
 
 
