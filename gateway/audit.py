@@ -1,8 +1,12 @@
 """The audit log: who did or read what, with which key, when, and from which address."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from gateway.permissions import Actor
+from gateway.pages import Listing, Page, Slice, of_each
+from gateway.permissions import Actor, permitted
+from gateway.sealing import Sealer
 from models import AuditEntry
 
 
@@ -17,3 +21,24 @@ async def enter(actor: Actor, action: str, object_id: str, project_id: str | Non
         project_id=project_id,
         address=actor.address,
     )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries: all, or those of a user, or of an action, or of both."""
+
+    user_id: str | None = None
+    action: str | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {column: value for column, value in asdict(self).items() if value is not None}
+
+
+async def pages_of_projects(
+    actor: Actor, project_ids: Sequence[str], wanted: Wanted, part: Slice, sealer: Sealer
+) -> dict[str, Page[AuditEntry]]:
+    """The entries of each project whose audit log the actor may read, the newest first; nothing of any other."""
+    readable = await permitted(actor, "audit.read", project_ids)
+    listing = Listing(AuditEntry.filter(**wanted.columns), ("-id",), f"audit {wanted}", sealer)
+    return await of_each(listing, "project_id", readable, part) if readable else {}

@@ -20,4 +20,4 @@ class AuditEntry(Model):
 
     class Meta:
         table = "audit_entries"
-        indexes = (("project_id", "at"),)
+        indexes = (("project_id", "id"),)  # ids sort by time

@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
             options={
                 "table": "audit_entries",
                 "app": "models",
-                "indexes": [Index(fields=["project_id", "at"])],
+                "indexes": [Index(fields=["project_id", "id"])],
                 "pk_attr": "id",
             },
             bases=["Model"],

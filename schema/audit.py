@@ -1,0 +1,53 @@
+"""The audit log, for those who manage a project."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+
+import models
+from gateway import audit, keys, pages, users
+from schema.context import Info
+from schema.declare import argument, described, given, object_type, resolved
+from schema.nodes import Node, find
+from schema.users import AFTER, FIRST, User
+
+IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
+
+
+async def user_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> models.User | None:
+    return await info.context.load(users.by_id, root.user_id) if root.user_id else None
+
+
+async def api_key_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> models.IssuedKey | None:
+    return await info.context.load(keys.by_id, root.key_id) if root.key_id else None
+
+
+async def object_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> Any:
+    return await find(info, root.object_id)
+
+
+@object_type("An act on a project, or the reading of a token or a secret. Entries are never changed.")
+class AuditEntry:
+    id: strawberry.ID = described("The entry's id; ids sort by time.")
+    at: datetime = described("When it was done.")
+    user: User | None = resolved(user_of, "Who did it; null where the gateway did it by itself, as when a key expires.")
+    api_key: IssuedKey | None = resolved(api_key_of, "The key that the user did it with; null in person.")
+    action: str = described("What was done, as in `key.revoked`.")
+    object_id: strawberry.ID = described("The id of what it was done to.")
+    object: Node | None = resolved(
+        object_of, "What it was done to, as it is now; null where it is gone or may not be seen."
+    )
+    address: str | None = described("The network address that the call came from; null where the gateway acted.")
+
+
+async def audit_of_project(
+    root: strawberry.Parent[models.Project],
+    info: Info,
+    first: Annotated[int | None, FIRST] = 20,
+    after: Annotated[str | None, AFTER] = strawberry.UNSET,
+    user_id: Annotated[strawberry.ID | None, argument("What this user did.")] = strawberry.UNSET,
+    action: Annotated[str | None, argument("Where this was done, as in `key.revoked`.")] = strawberry.UNSET,
+) -> pages.Page[models.AuditEntry] | None:
+    wanted, part = audit.Wanted(given(user_id), given(action)), pages.Slice(first, given(after))
+    return await info.context.load(audit.pages_of_projects, root.id, wanted, part, info.context.services.sealer)
