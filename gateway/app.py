@@ -1,0 +1,129 @@
+"""The application: its parts, put together; its routes; what runs while it does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route, WebSocketRoute
+
+from gateway import database, housekeeping, http
+from gateway.attempts import Attempts
+from gateway.auth import Authenticator
+from gateway.events import Cursors, EventLog
+from gateway.logs import REQUEST_ID, AccessLog
+from gateway.passwords import Passwords
+from gateway.permissions import Actor
+from gateway.sealing import Sealer
+from gateway.settings import Settings
+from gateway.signing import Keyring, SessionSigner
+from schema import root
+from schema.call import request_id_of
+from schema.context import Context, Services
+from schema.credentials import CSRF_HEADER, Credentials
+from schema.view import GraphQLView
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The gateway. Raises BadSetting.
+
+    Whoever serves it calls `app.state.stop` when the server begins to stop: streams don't end by themselves.
+    """
+    services = assembled(settings or Settings())
+    settings = services.settings
+    view = GraphQLView(
+        root.build(settings),
+        Gateway(services),
+        public_url=settings.public_url,
+        allowed_origins=settings.allowed_origins,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with running(services):
+            yield
+            view.stop()
+
+    app = Starlette(
+        routes=[Route("/graphql", view), WebSocketRoute("/graphql", view), *http.routes(services.keyring)],
+        middleware=[Middleware(AccessLog, request_id_of), *_cors(settings)],
+        exception_handlers=http.EXCEPTION_HANDLERS,
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a path is taken as it is, or not at all
+    app.state.stop = view.stop
+    return app
+
+
+def assembled(settings: Settings) -> Services:
+    """The parts that live as long as the process. Raises BadSetting."""
+    sealer = Sealer(settings.own_secret_key(), settings.secret_key_previous.get_secret_value().encode())
+    return Services(
+        settings=settings,
+        sealer=sealer,
+        keyring=Keyring(sealer, settings.public_url),
+        sessions=SessionSigner(sealer, settings.public_url),
+        passwords=Passwords(),
+        attempts=Attempts(),
+        log=EventLog(),
+        cursors=Cursors(sealer),
+    )
+
+
+@asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """What a gateway needs while it serves. Raises OutOfDate, Unavailable."""
+    settings = services.settings
+    async with database.opened(settings.where_database()):
+        await services.keyring.current()
+        if losses := await database.possible_losses():
+            log.warning("calls_and_changes_can_be_lost", losses=losses)
+        retention = timedelta(days=settings.event_retention_days)
+        async with services.log.running(), housekeeping.running(services.log, retention):
+            yield
+
+
+class Gateway:
+    """What the GraphQL endpoint asks of the gateway (`schema.call.Application`)."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._authenticator = Authenticator(services.keyring, services.sessions, services.log)
+
+    async def authenticate(self, token: str | None, address: str) -> Actor:
+        return await self._authenticator.authenticate(token, address or None)
+
+    async def ended(self, actor: Actor) -> None:
+        await self._authenticator.ended(actor)
+
+    def context(
+        self, *, actor: Actor, request_id: str, address: str, last_event_id: str | None, accepts_cookies: bool
+    ) -> Context:
+        return Context(
+            actor=actor,
+            request_id=request_id,
+            address=address,
+            last_event_id=last_event_id,
+            accepts_cookies=accepts_cookies,
+            services=self._services,
+        )
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    """For pages of the origins that the settings name, with their cookies; for no other."""
+    if not settings.allowed_origins:
+        return []
+    return [
+        Middleware(
+            http.Cors,
+            allow_origins=Credentials(settings.public_url, settings.allowed_origins).origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Last-Event-ID", REQUEST_ID, CSRF_HEADER],
+            allow_credentials=True,
+            expose_headers=[REQUEST_ID, "Retry-After"],
+        )
+    ]

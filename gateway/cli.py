@@ -1,0 +1,166 @@
+"""The command `tessera`: each subcommand says its result on stdout, and what went wrong in one sentence on stderr."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from gateway import database, keys, logs, server, users
+from gateway.app import assembled
+from gateway.errors import TesseraError, Unavailable
+from gateway.permissions import GATEWAY
+from gateway.settings import BadSetting, Settings
+from models import SigningKey
+from schema import root
+from schema.context import Services
+
+ResultT = TypeVar("ResultT")
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(help="The port to listen on; 0 takes any that is free.", min=0, max=65535)]
+
+tessera = typer.Typer(
+    help="A gateway for API keys.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+user = typer.Typer(help="Accounts.", no_args_is_help=True)
+signing_key = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
+schema = typer.Typer(help="The GraphQL schema.", no_args_is_help=True)
+tessera.add_typer(user, name="user")
+tessera.add_typer(signing_key, name="signing-key")
+tessera.add_typer(schema, name="schema")
+
+
+def main() -> None:
+    try:
+        tessera()
+    except Unavailable as error:
+        sys.exit(f"tessera: {error.message} ({error.__cause__})")
+    except TesseraError as error:
+        sys.exit(f"tessera: {error.message}")
+
+
+@tessera.callback()
+def prepare() -> None:
+    logs.configure()
+
+
+@tessera.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(help="How many processes; PostgreSQL only.", min=1, max=64)] = 1,
+) -> None:
+    """Start the gateway."""
+    settings = read_settings()
+    if workers > 1 and database.is_sqlite(settings.where_database()):
+        raise BadSetting("SQLite serves one process: set TESSERA_DATABASE_URL to a PostgreSQL, or leave out --workers.")
+    with server.listen(host, port) as listener:
+        _with_services(settings, _nothing)  # what keeps it from starting is told here, in a sentence
+        server.serve(settings, listener, workers)
+
+
+@tessera.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    settings = read_settings()
+    with database.unavailable_when_down():
+        applied = asyncio.run(database.migrate(settings.where_database()))
+    print("\n".join(applied) or "The database has the newest schema.")
+
+
+@user.command("create")
+def create_user(
+    email: Annotated[str, typer.Option(help="What the user signs in with.")],
+    name: Annotated[str, typer.Option(help="What others see.")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="May manage accounts and signing keys.")] = False,
+) -> None:
+    """Make an account, and print its id."""
+    if not password_stdin:
+        raise BadSetting("Give the password on standard input, with --password-stdin.")
+    password = sys.stdin.readline().rstrip("\r\n")
+
+    async def create(services: Services) -> str:
+        return (await users.create(GATEWAY, services.passwords, email, name, password, is_admin=admin)).id
+
+    print(_with_services(read_settings(), create))
+
+
+@user.command("disable")
+def disable_user(id_or_email: Annotated[str, typer.Argument(metavar="EMAIL_OR_ID")]) -> None:
+    """End an account's sessions, suspend its keys, and let nobody sign in to it."""
+
+    async def disable(_: Services) -> str:
+        return (await users.disable(GATEWAY, id_or_email)).id
+
+    print(_with_services(read_settings(), disable))
+
+
+@signing_key.command("rotate")
+def rotate_signing_key() -> None:
+    """Sign new tokens with a new key, and print its kid; the tokens of former keys go on to verify."""
+
+    async def rotate(services: Services) -> str:
+        return (await keys.rotate_signing_key(GATEWAY, services.keyring)).id
+
+    print(_with_services(read_settings(), rotate))
+
+
+@signing_key.command("withdraw")
+def withdraw_signing_key(
+    kid: Annotated[str, typer.Argument(metavar="KID")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Let no token verify that a key signed, for good; issued keys whose present token it signed are revoked."""
+
+    async def list_and_withdraw(services: Services) -> str:
+        if await SigningKey.exists(id=kid, withdrawn_at=None):
+            await _list_and_ask(kid, is_agreed=yes)
+        await keys.withdraw_signing_key(GATEWAY, kid)
+        return (await services.keyring.current()).id
+
+    current = _with_services(read_settings(), list_and_withdraw)
+    print(f"New tokens are signed with {current}.")
+
+
+@schema.command("export")
+def export_schema() -> None:
+    """Print the GraphQL schema as SDL."""
+    print(root.build(Settings.model_construct()).as_str())
+
+
+def read_settings() -> Settings:
+    """Raises BadSetting, which names the variable and never its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = (f"TESSERA_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
+        raise BadSetting("; ".join(faults)) from None
+
+
+async def _list_and_ask(kid: str, *, is_agreed: bool) -> None:
+    """Raises Abort where the answer isn't yes."""
+    ended = await keys.signed_by(kid)
+    for key in ended:
+        print(f"{key.id}  {key.name}  {key.user.email}")
+    if not is_agreed:
+        typer.confirm(f"Withdraw {kid}, and revoke these {len(ended)} issued keys?", abort=True, err=True)
+
+
+async def _nothing(_: Services) -> None:
+    pass
+
+
+def _with_services(settings: Settings, act: Callable[[Services], Awaitable[ResultT]]) -> ResultT:
+    """The act's result, with the database at hand and migrated. Raises OutOfDate, Unavailable, BadSetting."""
+
+    async def run() -> ResultT:
+        services = assembled(settings)
+        with database.unavailable_when_down():
+            async with database.opened(settings.where_database()):
+                return await act(services)
+
+    return asyncio.run(run())

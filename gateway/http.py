@@ -1,0 +1,100 @@
+"""The plain routes beside GraphQL, and how they say no: problem details (RFC 9457)."""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ExceptionHandler
+
+from gateway import database
+from gateway.errors import Unavailable
+from gateway.signing import Keyring
+
+JWKS_SECONDS = 60
+READY_WITHIN_SECONDS = 2.0
+RETRY_AFTER = {"Retry-After": "1"}
+
+log = structlog.get_logger(__name__)
+
+
+def routes(keyring: Keyring) -> list[Route]:
+    async def jwks(_: Request) -> Response:
+        with database.unavailable_when_down():
+            keys = await keyring.jwks()
+        return _json(keys, "application/jwk-set+json", {"Cache-Control": f"public, max-age={JWKS_SECONDS}"})
+
+    return [Route("/.well-known/jwks.json", jwks), Route("/healthz", healthy), Route("/readyz", ready)]
+
+
+async def healthy(_: Request) -> Response:
+    """Whether the process answers at all."""
+    return _json({"status": "ok"})
+
+
+async def ready(_: Request) -> Response:
+    """Whether calls can be served: the database is reached, and has the schema that the code needs."""
+    with database.unavailable_when_down():
+        async with asyncio.timeout(READY_WITHIN_SECONDS):
+            lacking = await database.pending_migrations()
+    if lacking:
+        raise Unavailable("The database lacks migrations: call `tessera migrate`.")
+    return _json({"status": "ready"})
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return _json(body, "application/problem+json", headers, status)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # Starlette chose this handler by the type
+    return problem(error.status_code, DETAILS.get(error.status_code, error.detail), error.headers)
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    log.warning("unavailable", exc_info=error.__cause__ or error)
+    return problem(503, str(error), RETRY_AFTER)
+
+
+async def _faulty(request: Request, _: Exception) -> Response:
+    """Starlette raises the error again after this, so that the server logs it."""
+    request_id = request.headers["x-request-id"]
+    return problem(
+        500, f"Something went wrong here; the log tells of it under {request_id}.", {"X-Request-Id": request_id}
+    )
+
+
+DETAILS = {
+    404: "There is nothing at this path.",
+    405: "This path doesn't take this method; Allow tells which it takes.",
+}
+EXCEPTION_HANDLERS: dict[Any, ExceptionHandler] = {
+    HTTPException: _refused,
+    Unavailable: _unavailable,
+    Exception: _faulty,
+}
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, whose refusals are problem details too."""
+
+    def preflight_response(self, request_headers: Any) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        return problem(response.status_code, "Pages of this origin may not make this call.", {"Vary": "Origin"})
+
+
+def _json(
+    body: object, media_type: str = "application/json", headers: Mapping[str, str] | None = None, status: int = 200
+) -> Response:
+    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store", **(headers or {})}, media_type)

@@ -1,0 +1,100 @@
+"""How the gateway is served: uvicorn, in one process or several, and how it stops."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from gateway import logs
+from gateway.app import create_app
+from gateway.errors import TesseraError
+from gateway.settings import Settings
+
+STOP_WITHIN_SECONDS = 10
+
+log = structlog.get_logger("tessera.server")
+
+
+class PortTaken(TesseraError):
+    code = "PORT_TAKEN"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises PortTaken, also for an address that isn't this machine's."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = (error.strerror or "that can't be").lower()
+        raise PortTaken(f"The gateway can't listen on {host} port {port}: {reason}.") from error
+
+
+def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None:
+    """Serves until SIGINT or SIGTERM; what is under way then has `STOP_WITHIN_SECONDS`. Raises SystemExit."""
+    config = uvicorn.Config(
+        partial(application, settings),
+        factory=True,
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
+        ws_max_size=settings.max_body_bytes,
+    )
+    log.info("serving", url=_url_of(listener), workers=workers)
+    if workers == 1:
+        _serve_here(config, listener)
+    else:
+        _serve_by_workers(config, listener)
+
+
+def application(settings: Settings) -> Starlette:
+    """What each process serves; made within its event loop, once uvicorn has taken the signals."""
+    logs.configure()
+    app = create_app(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _add_handler(number, lambda: loop.call_soon_threadsafe(app.state.stop))
+    return app
+
+
+def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:
+    server = uvicorn.Server(config)
+    try:
+        server.run([listener])
+    except KeyboardInterrupt:  # which uvicorn raises again when all has stopped
+        return
+
+
+def _serve_by_workers(config: uvicorn.Config, listener: socket.socket) -> None:
+    supervisor = Multiprocess(config, [listener])
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise SystemExit(1)
+
+
+def _add_handler(number: signal.Signals, act: Callable[[], Any]) -> None:
+    """Acts on a signal, and leaves it to whoever had it before."""
+    before = signal.getsignal(number)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        act()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(number, handle)
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
