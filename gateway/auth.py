@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+from contextlib import aclosing
 from dataclasses import replace
 
 from gateway import clock
-from gateway.errors import Unauthenticated
+from gateway.database import unavailable_when_down
+from gateway.errors import CursorExpired, Unauthenticated, Unavailable
 from gateway.events import EventLog
 from gateway.permissions import Actor
 from gateway.signing import SESSION_TYP, BadToken, Keyring, SessionSigner, typ_of
 from models import Event, KeyGeneration, KeyState, Session
 
 LONGEST_WAIT_SECONDS = 3600.0
+RETRY_SECONDS = 0.25
 REFUSED = "This token is no good: it is unknown, changed, expired or revoked."
 
 
@@ -24,12 +27,16 @@ class Authenticator:
         self._log = log
 
     async def authenticate(self, token: str | None, address: str | None) -> Actor:
-        """Who holds the token: a user by a session, or an issued key; anonymous without one. Raises Unauthenticated."""
+        """Who holds the token: a user by a session, or an issued key; anonymous without one.
+
+        Raises Unauthenticated, and Unavailable where the database can't be asked.
+        """
         if token is None:
             return Actor(address=address)
         try:
-            is_session = typ_of(token) == SESSION_TYP
-            actor = await (self._by_session(token) if is_session else self._by_key(token))
+            with unavailable_when_down():
+                is_session = typ_of(token) == SESSION_TYP
+                actor = await (self._by_session(token) if is_session else self._by_key(token))
         except BadToken:
             raise Unauthenticated(REFUSED) from None
         return replace(actor, address=address, token=token)
@@ -42,20 +49,23 @@ class Authenticator:
             position = self._log.position
             try:
                 actor = await self.authenticate(actor.token, actor.address)
+                await self._until_it_may_have(actor, position)
             except Unauthenticated:
                 return
-            await self._until_it_may_have(actor, position)
+            except (CursorExpired, Unavailable):
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _until_it_may_have(self, actor: Actor, position: int) -> None:
-        """Waits for the token's own end, or for an event of its user or its project."""
+        """Waits for the token's own end, or for an event of its user or of what signed it."""
 
         def concerns(event: Event) -> bool:
-            return event.user_id == actor.user_id or event.object_id == actor.user_id
+            return event.user_id == actor.user_id or event.kind == "signing_key.withdrawn"
 
         remaining = (actor.ends_at - clock.now()).total_seconds() if actor.ends_at else LONGEST_WAIT_SECONDS
         try:
             async with asyncio.timeout(max(0.0, min(remaining, LONGEST_WAIT_SECONDS))):
-                await anext(aiter(self._log.follow(position, concerns)))
+                async with aclosing(self._log.follow(position, concerns)) as concerning:
+                    await anext(concerning)
         except TimeoutError:
             pass
 
@@ -81,7 +91,7 @@ class Authenticator:
 async def _generation(claims: dict[str, object]) -> KeyGeneration:
     """The stored generation that says the same as the token. Raises BadToken."""
     key_id, _, number = str(claims["jti"]).rpartition(".")
-    if not (number.isascii() and number.isdigit() and len(number) < 10):  # noqa: PLR2004  the column holds 32 bits
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise BadToken
     found = await KeyGeneration.get_or_none(key_id=key_id, generation=int(number)).select_related("key__user")
     if found is None or json.loads(found.claims) != claims:

@@ -6,20 +6,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.context import TortoiseContext, require_context
-from tortoise.exceptions import IntegrityError
+from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
-from gateway.errors import Conflict, TesseraError
+from gateway.errors import Conflict, TesseraError, Unavailable
 
 APPS = {"models": {"models": ["models"], "migrations": "models.migrations"}}
 NEWEST = MigrationTarget(app_label="models", name="__latest__")
 MIGRATION_LOCK = 0x7E55E2A  # any number that all gateways share
+DOWN = (  # Tortoise lets through what asyncpg and the socket raise
+    DBConnectionError,
+    OperationalError,
+    asyncpg.exceptions.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    OSError,
+    TimeoutError,
+)
 
 
 class BadDatabaseUrl(TesseraError):
     code = "BAD_DATABASE_URL"
+
+
+class OutOfDate(TesseraError):
+    code = "OUT_OF_DATE"
 
 
 def is_sqlite(url: str) -> bool:
@@ -27,7 +43,7 @@ def is_sqlite(url: str) -> bool:
 
 
 def config(url: str) -> dict[str, Any]:
-    """Tortoise's configuration for `sqlite://PATH` or `postgres://USER@HOST:PORT/NAME` (`?host=` may name a socket's folder).
+    """Tortoise's configuration for `sqlite://PATH` or `postgres://USER@HOST:PORT/NAME` (`?host=`: a socket's folder).
 
     Connections are named after their dialect: Tortoise keeps generated SQL by connection name for the whole process.
     Raises BadDatabaseUrl.
@@ -63,17 +79,40 @@ def _postgres(url: str) -> tuple[str, dict[str, Any]]:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[None]:
-    """The database that models read and write meanwhile, in every task; nothing is opened before the first statement."""
+    """The database that models read and write meanwhile, in every task; it is opened by the first statement."""
     async with TortoiseContext() as context:
         await context.init(config=config(url), _enable_global_fallback=True)
         yield
 
 
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[None]:
+    """As `connected`, on the newest schema; SQLite is brought to it. Raises OutOfDate for PostgreSQL, Unavailable."""
+    with unavailable_when_down():
+        if is_sqlite(url):
+            await migrate(url)
+    async with connected(url):
+        with unavailable_when_down():
+            lacking = await pending_migrations()
+        if lacking:
+            raise OutOfDate(f"The database lacks {', '.join(lacking)}: call `tessera migrate` first.")
+        yield
+
+
+@contextmanager
+def unavailable_when_down() -> Iterator[None]:
+    """Around statements: a database that doesn't answer is Unavailable."""
+    try:
+        yield
+    except DOWN as error:
+        raise Unavailable("The database can't be reached now; try again.") from error
+
+
 async def migrate(url: str) -> list[str]:
     """Brings the database to the newest schema; the names of the migrations that it took.
 
-    Of several that try at once on PostgreSQL one does it, and the rest wait. SQLite rebuilds a table by dropping it, and
-    with foreign keys on that would erase the rows that refer to it, so they are off meanwhile.
+    Of several that try at once on PostgreSQL one does it, and the rest wait. SQLite rebuilds a table by dropping it,
+    and with foreign keys on that would erase the rows that refer to it, so they are off meanwhile.
     """
     if is_sqlite(url):
         _sqlite_path(url).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,6 +131,20 @@ async def migrate(url: str) -> list[str]:
 async def pending_migrations() -> list[str]:
     """What the connected database lacks of the newest schema. One that a newer release migrated lacks nothing."""
     return [step.migration.name for step in await _executor(connection(), {"apps": APPS}).plan([NEWEST])]
+
+
+async def possible_losses() -> list[str]:
+    """What may be lost although it was acknowledged, as the connected database is set; nothing on SQLite."""
+    if connection().capabilities.dialect == "sqlite":
+        return []
+    rows = await connection().execute_query_dict("SELECT name, setting FROM pg_settings")
+    setting = {row["name"]: row["setting"] for row in rows}
+    losses = {
+        "synchronous_commit": "synchronous_commit is off: a crash of PostgreSQL loses the last calls and changes.",
+        "fsync": "fsync is off: a crash of the machine can lose or damage anything.",
+        "full_page_writes": "full_page_writes is off: a crash of the machine can damage anything.",
+    }
+    return [sentence for name, sentence in losses.items() if setting[name] == "off"]
 
 
 def connection() -> BaseDBAsyncClient:

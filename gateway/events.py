@@ -7,7 +7,7 @@ higher one was read, and there are no gaps. A wake-up carries nothing: followers
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import islice
@@ -122,7 +122,7 @@ class EventLog:
             with suppress(asyncio.CancelledError):
                 await tail
 
-    async def follow(self, position: int, wanted: Wanted) -> AsyncIterator[Event]:
+    async def follow(self, position: int, wanted: Wanted) -> AsyncGenerator[Event, None]:
         """Every wanted event after the position, in order, each once; waits for the next without end."""
         while True:
             for event in await self._next(position):

@@ -9,6 +9,7 @@ from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
 from gateway import audit, clock, events
+from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.permissions import GATEWAY, Actor, Permission, projects_with, require, require_caller
 from gateway.signing import Keyring, key_header, seconds
@@ -195,6 +196,15 @@ async def signed_by(signing_key_id: str) -> list[IssuedKey]:
     """The keys that end with a signing key: those whose present token it signed."""
     tokens = KeyGeneration.filter(signing_key_id=signing_key_id, key__state__in=LIVING).select_related("key__user")
     return [token.key for token in await tokens if token.generation == token.key.generation]
+
+
+async def rotate_signing_key(actor: Actor, keyring: Keyring) -> SigningKey:
+    """Has new tokens signed by another key; the former ones go on to verify. Raises Conflict."""
+    with refusing_duplicates("Another signing key was made at the same time."):
+        async with in_transaction():
+            made = await keyring.add()
+            await events.append(actor, "signing_key.rotated", made.id)
+    return made
 
 
 async def withdraw_signing_key(actor: Actor, signing_key_id: str) -> None:

@@ -11,7 +11,6 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHash.recommended()
         self._slots = CapacityLimiter(AT_A_TIME)
-        self._of_nobody: str | None = None
 
     async def hash(self, password: str) -> str:
         return await anyio.to_thread.run_sync(self._hasher.hash, password, limiter=self._slots)
@@ -19,8 +18,7 @@ class Passwords:
     async def verify(self, password: str, password_hash: str | None) -> bool:
         """Whether the password is the one; where there is no account this takes as long, and says no."""
         if password_hash is None:
-            self._of_nobody = self._of_nobody or await self.hash("nobody's password")
-            await self._matches(password, self._of_nobody)
+            await self.hash(password)
             return False
         return await self._matches(password, password_hash)
 

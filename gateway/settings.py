@@ -3,6 +3,7 @@
 import os
 import secrets
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -10,21 +11,29 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.errors import TesseraError
+
+
+class BadSetting(TesseraError):
+    code = "BAD_SETTING"
+
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="TESSERA_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TESSERA_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     database_url: str = ""
     """`sqlite://PATH` or `postgres://USER@HOST:PORT/NAME`; `tessera.db` in the data folder unless set."""
     data_dir: Path = Path("data")
     secret_key: SecretStr = SecretStr("")
-    """From it come, by HKDF, the keys that seal secrets and signing keys and that sign sessions; made once unless set."""
+    """From it come, by HKDF, the keys that seal secrets and signing keys and sign sessions; made once unless set."""
     secret_key_previous: SecretStr = SecretStr("")
     public_url: str = "http://127.0.0.1:8000"
     sign_up: Literal["open", "closed"] = "closed"
     allowed_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
-    """Addresses of reverse proxies whose X-Forwarded-For is believed."""
+    """Addresses, or networks, of reverse proxies whose X-Forwarded-For is believed."""
 
     session_hours: int = Field(default=12, ge=1, le=12)
     event_retention_days: int = Field(default=90, ge=1)
@@ -43,6 +52,22 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _each_an_origin(cls, values: list[str]) -> list[str]:
+        for value in values:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+                raise ValueError(f"{value} is no origin like https://example.org")
+        return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _each_a_network(cls, values: list[str]) -> list[str]:
+        for value in values:
+            ip_network(value)
+        return values
+
     @field_validator("public_url")
     @classmethod
     def _bare(cls, value: str) -> str:
@@ -55,13 +80,15 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite://{self.data_dir / 'tessera.db'}"
 
     def own_secret_key(self) -> bytes:
-        """The secret key that is set, else the data folder's, which is made at its first use."""
+        """The secret key that is set, else the data folder's, which is made at its first use. Raises BadSetting."""
         if given := self.secret_key.get_secret_value():
             return given.encode()
         path = self.data_dir / "secret.key"
         if not path.exists():
             _make_secret_key(path)
-        return path.read_bytes()
+        if not (secret_key := path.read_bytes()):
+            raise BadSetting(f"{path} is empty: put back the secret key that the database was used with.")
+        return secret_key
 
 
 def _make_secret_key(path: Path) -> None:
@@ -70,6 +97,8 @@ def _make_secret_key(path: Path) -> None:
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     with open(draft, "xb", opener=_private) as file:
         file.write(secrets.token_urlsafe(48).encode())
+        file.flush()
+        os.fsync(file.fileno())
     with suppress(FileExistsError):
         os.link(draft, path)
     draft.unlink()

@@ -1,17 +1,19 @@
 """Tokens: how they are signed, verified, and how the keys that sign them change. The only file that knows PyJWT.
 
 Tokens of issued keys are signed with EdDSA (RFC 8037) by keys whose public halves are in the JWKS (RFC 7517); those of
-sessions with HMAC-SHA256 by a key that is in none. Each kind has a `typ` of its own and no other passes for it (RFC 8725).
+sessions with HMAC-SHA256 by a key that is in none. Each kind has its own `typ` and no other passes for it (RFC 8725).
 """
 
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from tortoise.exceptions import IntegrityError
+from tortoise.transactions import in_transaction
 
 from gateway.sealing import Sealer
 from models import SigningKey
@@ -23,7 +25,8 @@ SESSION_CLAIMS = ["iss", "sub", "jti", "iat", "exp"]
 LONGEST_TOKEN = 4096
 PURPOSE = "signing key"
 
-_jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+# `iat` says when, not whether: the clock of the machine that signed may be a little ahead of this one's.
+_jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True, "verify_iat": False})
 
 
 class BadToken(Exception):
@@ -87,16 +90,25 @@ class Keyring:
         self._public: dict[str, Ed25519PublicKey] = {}
 
     async def current(self) -> SigningKey:
-        """The key that signs new tokens; made when there is none yet."""
-        return await SigningKey.get_or_none(is_current=True) or await self.add()
+        """The key that signs new tokens; made when there is none yet, by one of the processes that start together."""
+        if found := await SigningKey.get_or_none(is_current=True):
+            return found
+        try:
+            return await self.add()
+        except IntegrityError:
+            return await SigningKey.get(is_current=True)
 
     async def add(self) -> SigningKey:
-        """Makes the key that new tokens are signed with from now on; the former ones go on to verify."""
-        await SigningKey.filter(is_current=True).update(is_current=False)
+        """Makes the key that new tokens are signed with from now on; the former ones go on to verify.
+
+        Raises IntegrityError where another process adds one at the same time.
+        """
         private = Ed25519PrivateKey.generate()
         made = SigningKey(public_key=private.public_key().public_bytes_raw(), sealed_private_key=b"")
         made.sealed_private_key = self._sealer.seal(PURPOSE, private.private_bytes_raw(), made.id)
-        await made.save(force_create=True)
+        async with in_transaction():
+            await SigningKey.filter(is_current=True).update(is_current=False)
+            await made.save(force_create=True)
         return made
 
     def make(self, signing_key: SigningKey, header: str, claims: str) -> str:
@@ -105,8 +117,6 @@ class Keyring:
 
     async def verify(self, token: str) -> dict[str, Any]:
         """The claims of an issued key's token by a key that was not withdrawn. Raises BadToken."""
-        if len(token) > LONGEST_TOKEN:
-            raise BadToken
         kid = _header(token).get("kid")
         signing_key = await SigningKey.get_or_none(id=kid, withdrawn_at=None) if isinstance(kid, str) else None
         if signing_key is None:
@@ -130,6 +140,8 @@ class Keyring:
 
 
 def _header(token: str) -> dict[str, Any]:
+    if len(token) > LONGEST_TOKEN or not token.isascii():
+        raise BadToken
     try:
         return jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
@@ -138,7 +150,7 @@ def _header(token: str) -> dict[str, Any]:
 
 def _decode(token: str, typ: str, key: Ed25519PublicKey | bytes, algorithm: str, options: Any) -> dict[str, Any]:
     """The claims, of a token of this kind alone. `exp` is a number or it is no token of ours."""
-    if len(token) > LONGEST_TOKEN or _header(token).get("typ") != typ:
+    if _header(token).get("typ") != typ:
         raise BadToken
     try:
         claims = _jwt.decode(token, key, algorithms=[algorithm], options=options)
@@ -152,6 +164,11 @@ def _decode(token: str, typ: str, key: Ed25519PublicKey | bytes, algorithm: str,
 def _jwk(signing_key: SigningKey) -> dict[str, str]:
     x = urlsafe_b64encode(signing_key.public_key).rstrip(b"=").decode()
     return {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": signing_key.id, "x": x}
+
+
+def public_key_of(jwk: Mapping[str, str]) -> Ed25519PublicKey:
+    """The public key of a JWK, as in the answer of `/.well-known/jwks.json`."""
+    return Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(jwk["x"] + "=="))
 
 
 def seconds(instant: datetime) -> int:

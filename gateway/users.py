@@ -4,21 +4,21 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
-from tortoise.expressions import Subquery
+from tortoise.expressions import Q, Subquery
 from tortoise.transactions import in_transaction
 
-from gateway import clock, events
+from gateway import clock, events, keys
 from gateway.attempts import SIGN_IN_PER_ACCOUNT, SIGN_IN_PER_ADDRESS, SIGN_UP_PER_ADDRESS, Attempts
 from gateway.database import refusing_duplicates
-from gateway.errors import Forbidden, Invalid
+from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.names import checked_name
 from gateway.passwords import Passwords
 from gateway.permissions import Actor, Permission, projects_with, require_caller
-from models import KeyRequest, Member, Session, User
+from models import IssuedKey, KeyRequest, Member, Session, User
 from models.fields import fold, named
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1000
-EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]{1,64}@[^@\s\x00-\x1f\x7f\ud800-\udfff]{1,189}")
 WRONG = "The e-mail or the password is wrong."
 
 
@@ -30,15 +30,16 @@ async def sign_in(
     Raises Invalid, Forbidden by a key, LimitExceeded after too many failures of the account or from the address.
     """
     _refuse_key(actor)
-    account = fold(email.strip())
-    await attempts.check(SIGN_IN_PER_ACCOUNT, "sign in as", account)
-    await attempts.check(SIGN_IN_PER_ADDRESS, "sign in from", actor.address)
-    user = await User.get_or_none(email_folded=account, disabled_at=None)
-    if not await passwords.verify(password, user.password_hash if user else None) or user is None:
-        await attempts.count(SIGN_IN_PER_ACCOUNT, "sign in as", account)
-        await attempts.count(SIGN_IN_PER_ADDRESS, "sign in from", actor.address)
-        raise Invalid(WRONG)
-    return await _begin_session(actor, user, lifetime)
+    account = fold(email.strip()) if EMAIL.fullmatch(email.strip()) else ""
+    async with (
+        attempts.guessing(SIGN_IN_PER_ADDRESS, "sign in from", actor.address),
+        attempts.guessing(SIGN_IN_PER_ACCOUNT, "sign in as", account),
+    ):
+        user = await User.get_or_none(email_folded=account, disabled_at=None)
+        if not await passwords.verify(password, user.password_hash if user else None) or user is None:
+            raise Invalid(WRONG)
+        async with in_transaction():
+            return await _begin_session(actor, user, lifetime)
 
 
 async def sign_up(
@@ -46,10 +47,10 @@ async def sign_up(
 ) -> Session:
     """A new account, signed in. Raises Invalid, Conflict, Forbidden by a key, LimitExceeded."""
     _refuse_key(actor)
-    await attempts.check(SIGN_UP_PER_ADDRESS, "sign up from", actor.address)
-    await attempts.count(SIGN_UP_PER_ADDRESS, "sign up from", actor.address)
+    await attempts.spend(SIGN_UP_PER_ADDRESS, "sign up from", actor.address)
     user = await create(actor, passwords, email, name, password)
-    return await _begin_session(actor, user, lifetime)
+    async with in_transaction():
+        return await _begin_session(actor, user, lifetime)
 
 
 async def sign_out(actor: Actor, *, everywhere: bool) -> None:
@@ -65,15 +66,17 @@ async def change_password(
 ) -> Session:
     """Ends every session and begins a new one. Raises Invalid."""
     user = require_caller(actor, "user.change_password")
-    await attempts.check(SIGN_IN_PER_ACCOUNT, "sign in as", user.email_folded)
-    if not await passwords.verify(current, user.password_hash):
-        await attempts.count(SIGN_IN_PER_ACCOUNT, "sign in as", user.email_folded)
-        raise Invalid("This is not the present password.", ["currentPassword"])
-    password_hash = await passwords.hash(_checked_password(new, "newPassword"))
+    _checked_password(new, "newPassword")
+    async with attempts.guessing(SIGN_IN_PER_ACCOUNT, "sign in as", user.email_folded):
+        if not await passwords.verify(current, user.password_hash):
+            raise Invalid("This is not the present password.", ["currentPassword"])
+    password_hash = await passwords.hash(new)
     async with in_transaction():
+        await _require_unchanged(user)
         await User.filter(id=user.id).update(password_hash=password_hash)
-        await events.append(actor, "user.password_changed", user.id, user_id=user.id)
+        user.password_hash = password_hash
         await end_sessions(actor, user)
+        await events.append(actor, "user.password_changed", user.id, user_id=user.id)
         return await _begin_session(actor, user, lifetime)
 
 
@@ -126,19 +129,47 @@ async def by_id(_: Actor, user_ids: list[str]) -> dict[str, User]:
     return await User.in_bulk(user_ids, "id")
 
 
-async def _begin_session(actor: Actor, user: User, lifetime: timedelta) -> Session:
+async def disable(actor: Actor, id_or_email: str) -> User:
+    """Ends the user's sessions and suspends their keys; they can't sign in. Raises NotFound."""
     async with in_transaction():
-        now = clock.now()
-        session = await Session.create(user=user, created_at=now, expires_at=now + lifetime)
-        await events.append(Actor(user=user, address=actor.address), "session.begun", session.id, user_id=user.id)
+        found = User.filter(Q(id=id_or_email) | Q(email_folded=fold(id_or_email.strip()))).select_for_update()
+        user = await found.get_or_none()
+        if user is None:
+            raise NotFound("There is no such account.")
+        if user.disabled_at is None:
+            await User.filter(id=user.id).update(disabled_at=clock.now())
+            await IssuedKey.filter(user_id=user.id).select_for_update()  # as sessions are: before the first event
+            await end_sessions(actor, user)
+            await keys.suspend_all_of(actor, user.id)
+            await events.append(actor, "user.disabled", user.id, user_id=user.id)
+    return user
+
+
+async def _begin_session(actor: Actor, user: User, lifetime: timedelta) -> Session:
+    """In the caller's transaction."""
+    await _require_unchanged(user)
+    now = clock.now()
+    session = await Session.create(user=user, created_at=now, expires_at=now + lifetime)
+    await events.append(Actor(user=user, address=actor.address), "session.begun", session.id, user_id=user.id)
     return session
 
 
+async def _require_unchanged(user: User) -> None:
+    """Hashing takes its time; an account that was disabled or got another password meanwhile is not signed in to."""
+    same = User.filter(id=user.id, password_hash=user.password_hash, disabled_at=None)
+    if not await same.select_for_update().get_or_none():
+        raise Invalid(WRONG)
+
+
 async def end_sessions(actor: Actor, user: User, **which: str) -> None:
-    """Ends the user's sessions, all or those that the filter says; in the caller's transaction."""
+    """Ends the user's sessions, all or those that the filter says; in the caller's transaction, before its first event.
+
+    The first event locks the log's head: who waits for a session only then may wait for one who waits for the head.
+    """
     living = Session.filter(user_id=user.id, ended_at=None, expires_at__gt=clock.now(), **which)
-    for session in await living:
-        await Session.filter(id=session.id).update(ended_at=clock.now())
+    sessions = await living.order_by("id").select_for_update()
+    await Session.filter(id__in=[session.id for session in sessions]).update(ended_at=clock.now())
+    for session in sessions:
         await events.append(actor, "session.ended", session.id, user_id=user.id)
 
 
@@ -157,4 +188,6 @@ def _checked_email(email: str) -> str:
 def _checked_password(password: str, member: str) -> str:
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise Invalid(f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", [member])
+    if any("\ud800" <= character <= "\udfff" for character in password):
+        raise Invalid("A password has no half of a character.", [member])
     return password
