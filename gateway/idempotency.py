@@ -8,7 +8,7 @@ from tortoise.exceptions import IntegrityError
 from tortoise.transactions import in_transaction
 
 from gateway import clock
-from gateway.errors import Conflict, Invalid
+from gateway.errors import Conflict, Invalid, Refusal
 from gateway.permissions import Actor
 from gateway.sealing import Sealer
 from models import IdempotentAct
@@ -30,7 +30,7 @@ async def once(
     """Runs the act, which answers with the ids of its objects, unless it was done; then their ids from then.
 
     None says that the act ran now. A repeat at the same time waits for the first: the claim is a row that is inserted
-    in the act's own transaction, and goes with it where the act is refused. Raises Conflict where the input differs.
+    in the act's own transaction, and goes where the act is refused. Raises Conflict where the input differs.
     """
     if not 1 <= len(idempotency_key) <= KEY_LENGTH:
         raise Invalid(f"An idempotency key has 1 to {KEY_LENGTH} characters.", ["idempotencyKey"])
@@ -38,13 +38,25 @@ async def once(
     input_hash = sealer.digest("idempotent input", input_text.encode())
     async with in_transaction():
         await IdempotentAct.filter(**scope, created_at__lt=clock.now() - REMEMBERED).delete()
-        if await _claim(scope, input_hash):
-            await IdempotentAct.filter(**scope).update(object_ids=await act())
-            return None
-        done = await IdempotentAct.get(**scope)
+        done = None if await _claim(scope, input_hash) else await IdempotentAct.get(**scope)
+        refusal = None if done else await _do(scope, act)
+    if refusal:
+        raise refusal
+    if done is None:
+        return None
     if done.input_hash != input_hash:
         raise Conflict("This idempotency key was used with another input.", ["idempotencyKey"])
     return done.object_ids
+
+
+async def _do(scope: Scope, act: Act) -> Refusal | None:
+    """Why the act was refused, if it was. It took back its changes itself; what it told the audit log besides stays."""
+    try:
+        await IdempotentAct.filter(**scope).update(object_ids=await act())
+    except Refusal as refusal:
+        await IdempotentAct.filter(**scope).delete()
+        return refusal
+    return None
 
 
 async def _claim(scope: Scope, input_hash: bytes) -> bool:
