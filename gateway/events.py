@@ -155,7 +155,7 @@ class EventLog:
 
     async def _read(self) -> None:
         while events := await after(self._position):
-            self._recent.extend(events)
-            async with self._grown:
+            async with self._grown:  # both together: followers count back from the position
+                self._recent.extend(events)
                 self._position = events[-1].position
                 self._grown.notify_all()

@@ -1,0 +1,145 @@
+"""The event log: in order, nothing lost, nothing twice, whoever writes and however late one reads."""
+
+import asyncio
+from contextlib import aclosing
+from datetime import timedelta
+
+import pytest
+from tortoise.transactions import in_transaction
+
+from gateway import clock, events
+from gateway.errors import BadInput, CursorExpired
+from gateway.events import Cursors, EventLog
+from gateway.permissions import GATEWAY
+from gateway.sealing import Sealer
+from models import Event, EventHead
+from tests.world import SEALER
+
+pytestmark = pytest.mark.usefixtures("database")
+CURSORS = Cursors(SEALER)
+
+
+async def append(number: int = 1) -> None:
+    for _ in range(number):
+        async with in_transaction():
+            await events.append(GATEWAY, "thing.happened", "prj_of_nobody")
+
+
+async def read(log: EventLog, position: int, quantity: int) -> list[int]:
+    """The positions of the next events, which must come within a moment."""
+    found: list[int] = []
+    async with asyncio.timeout(10), aclosing(log.follow(position, lambda _: True)) as followed:
+        async for event in followed:
+            found.append(event.position)
+            if len(found) == quantity:
+                break
+    return found
+
+
+async def test_what_is_rolled_back_was_never_told() -> None:
+    class Fault(Exception):
+        pass
+
+    with pytest.raises(Fault):
+        async with in_transaction():
+            await events.append(GATEWAY, "thing.happened", "prj_of_nobody")
+            raise Fault
+    await append()
+    assert [event.position for event in await events.after(0)] == [1]
+
+
+async def test_positions_show_in_order_without_gaps_under_concurrent_writers() -> None:
+    seen: list[int] = []
+
+    async def watch() -> None:
+        while len(seen) < 60:
+            seen.extend(event.position for event in await events.after(seen[-1] if seen else 0))
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(watch(), *(append(10) for _ in range(6)))
+    assert seen == list(range(1, 61))
+
+
+async def test_a_follower_gets_what_was_before_and_what_comes_after_each_once() -> None:
+    await append(3)
+    async with EventLog().running() as log:
+        await append(2)
+        reading = asyncio.create_task(read(log, 1, 6))
+        await append(2)
+        assert await reading == [2, 3, 4, 5, 6, 7]
+
+
+async def test_a_lost_wake_up_is_made_up_for() -> None:
+    async with EventLog().running() as log:
+        reading = asyncio.create_task(read(log, 0, 1))
+        await append()  # and nobody calls wake
+        assert await reading == [1]
+
+
+async def test_a_follower_far_behind_reads_the_table_and_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "RECENT", 4)
+    monkeypatch.setattr(events, "PAGE", 3)
+    await append(5)
+    async with EventLog().running() as log:
+        await append(7)
+        assert await read(log, 0, 12) == list(range(1, 13))
+
+
+async def test_each_follower_goes_at_its_own_pace() -> None:
+    async with EventLog().running() as log:
+        readings = [asyncio.create_task(read(log, start, 9 - start)) for start in (0, 3, 8)]
+        await append(9)
+        log.wake()
+        assert await asyncio.gather(*readings) == [list(range(1, 10)), list(range(4, 10)), [9]]
+
+
+async def test_a_cursor_gives_its_position_back() -> None:
+    await append(4)
+    assert await CURSORS.take(CURSORS.give(3)) == 3
+
+
+@pytest.mark.parametrize("forged", ["", "3", "AAAA", "ü", CURSORS.give(1)[:-1], CURSORS.give(1) + "A"])
+async def test_a_forged_cursor_is_bad_input(forged: str) -> None:
+    await append(2)
+    with pytest.raises(BadInput):
+        await CURSORS.take(forged)
+
+
+async def test_a_cursor_of_another_gateway_is_bad_input() -> None:
+    await append()
+    with pytest.raises(BadInput):
+        await CURSORS.take(Cursors(Sealer(b"another secret key, also 32 bytes")).give(1))
+
+
+async def test_a_cursor_ahead_of_the_log_is_bad_input() -> None:
+    with pytest.raises(BadInput):
+        await CURSORS.take(CURSORS.give(1))
+
+
+async def test_a_cursor_that_is_no_longer_kept_is_told_not_skipped() -> None:
+    await append(3)
+    await Event.filter(position__lte=2).update(occurred_at=clock.now() - timedelta(days=91))
+    await events.prune(timedelta(days=90))
+    with pytest.raises(CursorExpired):
+        await CURSORS.take(CURSORS.give(1))
+    assert await CURSORS.take(CURSORS.give(2)) == 2
+    assert [event.position for event in await events.after(0)] == [3]
+
+
+async def test_a_follower_whose_next_event_is_pruned_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "RECENT", 1)
+    await append(4)
+    await Event.filter(position__lte=2).delete()
+    async with EventLog().running() as log:
+        with pytest.raises(CursorExpired):
+            await read(log, 0, 1)
+
+
+async def test_pruning_everything_keeps_the_head() -> None:
+    await append(2)
+    await Event.all().update(occurred_at=clock.now() - timedelta(days=91))
+    await events.prune(timedelta(days=90))
+    head = await EventHead.get(id=1)
+    assert (head.position, head.pruned_to) == (2, 2)
+    await append()
+    assert [event.position for event in await events.after(2)] == [3]
