@@ -94,7 +94,8 @@ class Keyring:
         if found := await SigningKey.get_or_none(is_current=True):
             return found
         try:
-            return await self.add()
+            async with in_transaction():
+                return await self._make()
         except IntegrityError:
             return await SigningKey.get(is_current=True)
 
@@ -103,13 +104,9 @@ class Keyring:
 
         Raises IntegrityError where another process adds one at the same time.
         """
-        private = Ed25519PrivateKey.generate()
-        made = SigningKey(public_key=private.public_key().public_bytes_raw(), sealed_private_key=b"")
-        made.sealed_private_key = self._sealer.seal(PURPOSE, private.private_bytes_raw(), made.id)
         async with in_transaction():
             await SigningKey.filter(is_current=True).update(is_current=False)
-            await made.save(force_create=True)
-        return made
+            return await self._make()
 
     def make(self, signing_key: SigningKey, header: str, claims: str) -> str:
         """The token of a stored generation, to the byte as it was first handed out."""
@@ -126,6 +123,13 @@ class Keyring:
     async def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The public keys of all tokens that verify (RFC 7517, RFC 8037)."""
         return {"keys": [_jwk(each) for each in await SigningKey.filter(withdrawn_at=None).order_by("id")]}
+
+    async def _make(self) -> SigningKey:
+        private = Ed25519PrivateKey.generate()
+        made = SigningKey(public_key=private.public_key().public_bytes_raw(), sealed_private_key=b"")
+        made.sealed_private_key = self._sealer.seal(PURPOSE, private.private_bytes_raw(), made.id)
+        await made.save(force_create=True)
+        return made
 
     def _private_of(self, signing_key: SigningKey) -> Ed25519PrivateKey:
         if signing_key.id not in self._private:
