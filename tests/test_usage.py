@@ -22,6 +22,7 @@ from gateway.pricing import Amount, Granularity, Period, between, cost, month, p
 from gateway.usage import Call, Grouping, Refused, Totals
 from models import IssuedKey, KeyRequest, Project, RequestState, Role, Template, UsageDay, UsageHour, UsageRecord, User
 from models.fields import fold
+from tests.statements import statements
 
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 3, 20, tzinfo=UTC)
@@ -303,6 +304,15 @@ async def test_a_report_is_one_statement_however_many_keys_projects_and_points(
     await usage.of_projects(projects, Grouping.USER, period)
     await usage.series(projects, steps(period, granularity, "Asia/Kolkata"))
     assert len([record for record in caplog.records if record.name == "tortoise.db_client"]) == 3
+
+
+async def test_ten_thousand_keys_are_one_statement(ledger: Ledger) -> None:
+    await ledger.count([Call(ledger.keys[0].id, START, Decimal(1))])
+    ids = [ledger.keys[0].id, *(f"key_{number}" for number in range(9_999))]
+    with statements() as sent:
+        found = await usage.of_keys(ids, between(START, END))
+    assert len(sent) == 1
+    assert [total.requests for total in found.values()] == [1, *[0] * 9_999]
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
