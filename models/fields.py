@@ -9,6 +9,7 @@ from tortoise.fields import CharField, OnDelete
 from models.ids import new_id
 
 ID_LENGTH = 30
+NOBODY = ""
 NAME_LENGTH = 100
 
 
@@ -22,6 +23,11 @@ class IdField(CharField[str]):
         super().__init__(max_length=ID_LENGTH, primary_key=True, default=make)
         self.prefix = prefix
 
+    def to_db_value(self, value: Any, instance: Any) -> Any:
+        """What can't be an id, which a caller may send as one, is asked for as one that nobody has."""
+        can_be = not isinstance(value, str) or (len(value) <= ID_LENGTH and value.isascii() and value.isprintable())
+        return super().to_db_value(value if can_be else NOBODY, instance)
+
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         return f"{__name__}.IdField", [], {"prefix": self.prefix}
 
@@ -32,7 +38,7 @@ class FoldedField(CharField[str]):
     def __init__(self, max_length: int = NAME_LENGTH * 6, **options: Any) -> None:  # folding can lengthen a name
         super().__init__(max_length=max_length, **options)
 
-    class _db_postgres:
+    class _db_postgres:  # noqa: N801  Tortoise looks for this name
         def __init__(self, field: "FoldedField") -> None:
             self.SQL_TYPE = f'VARCHAR({field.max_length}) COLLATE "C"'
 
