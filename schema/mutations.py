@@ -53,6 +53,13 @@ class UserError:
 
 
 USER_ERRORS = "Why nothing was done; empty where it was."
+REPEATABLE = "Makes a repeat of this mutation harmless for 24 hours."
+
+
+@object_type("What was deleted, or why it was not.")
+class DeletePayload:
+    deleted_id: strawberry.ID | None = described("The id of what is gone; null exactly when there are userErrors.")
+    user_errors: list[UserError] = described(USER_ERRORS)
 
 
 def mutation(resolver: Callable[..., Any], description: str) -> Any:
