@@ -131,6 +131,8 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value):
         members = {field.name: getattr(value, field.name) for field in fields(value)}
         return {name: _plain(member) for name, member in members.items() if member is not strawberry.UNSET}
+    if isinstance(value, strawberry.Some):  # the member of a oneOf input that is present
+        return _plain(value.value)
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if isinstance(value, Enum):
