@@ -16,7 +16,8 @@
 `message` is public, a sentence for a person; the cause goes to the log alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class TesseraError(Exception):
@@ -50,6 +51,16 @@ class Conflict(Refusal):
 
 class LimitExceeded(Refusal):
     code = "LIMIT_EXCEEDED"
+
+
+@contextmanager
+def within(*path: str) -> Iterator[None]:
+    """Around the checks of a part of the input: what is refused there is told to be at this path."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.path = (*path, *refusal.path)
+        raise
 
 
 class Unauthenticated(TesseraError):

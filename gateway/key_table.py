@@ -10,7 +10,7 @@ from tortoise.queryset import QuerySet
 
 from gateway import keys, pages, usage
 from gateway.errors import BadInput
-from gateway.pages import Listing, Page, Slice, Values
+from gateway.pages import Listing, Page, Slice
 from gateway.permissions import Actor
 from gateway.pricing import Period, instant_of, micros
 from gateway.sealing import Sealer

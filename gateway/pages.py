@@ -95,7 +95,7 @@ class Listing(Generic[Row]):
         return Page(rows, more, part.after is not None, self.give_cursor, count)
 
     def _beyond(self, values: Values, *, reverse: bool = False) -> Q:
-        """Rows that sort after these values (before them, reversed): `a > x OR a = x AND b > y` for the order (a, b)."""
+        """Rows that sort after these values, or before them: `a > x OR a = x AND b > y` for the order (a, b)."""
 
         def step(rest: Q | None, at: tuple[str, Any]) -> Q:
             column, value = at
@@ -114,7 +114,7 @@ async def one(listing: Listing[Row], part: Slice) -> Page[Row]:
 
 
 async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> dict[str, Page[Row]]:
-    """The same page of the list of each parent (a column that refers to them), in two statements however many they are."""
+    """The same page of the list of each parent (a column that refers to them), in two statements for any number."""
     counts = _Once(lambda: count_each(listing.rows, parent, parent_ids))
     grouped: dict[str, list[Row]] = defaultdict(list)
     for row in await _rows_of_each(listing, parent, parent_ids, part):

@@ -205,7 +205,7 @@ def _rights(granted: dict[str | None, set[Permission]], is_owner: bool, is_own: 
 
 
 def _held_by(actor: Actor) -> Q:
-    """Grants of the roles that the actor holds: a key its own alone, a user those given to them, everyone the public."""
+    """Grants of the roles that the actor holds: a key its own, a user those given to them, everyone the public."""
     if actor.issued_key:
         return Q(role_id=actor.issued_key.role_id)
     held = Q(role__is_public=True)

@@ -1,7 +1,7 @@
 """What is kept or handed out so that nobody else can read or change it: secrets, signing keys, cursors.
 
-AES-SIV (RFC 5297) under keys that HKDF (RFC 5869) derives from the secret key, one for each purpose. It is deterministic:
-what must not show that it equals another is bound to the id of its row.
+AES-SIV (RFC 5297) under keys that HKDF (RFC 5869) derives from the secret key, one for each purpose. It is
+deterministic: what must not show that it equals another is bound to the id of its row.
 """
 
 import hmac

@@ -13,7 +13,11 @@ from tortoise.migrations.schema_generator.state import State
 
 class CreateTable(CreateModel):
     async def database_forward(
-        self, app_label: str, old_state: State, new_state: State, state_editor: BaseSchemaEditor | None = None
+        self,
+        app_label: str,
+        old_state: State,  # noqa: ARG002  Tortoise's signature
+        new_state: State,
+        state_editor: BaseSchemaEditor | None = None,
     ) -> None:
         if not state_editor:
             return
@@ -21,11 +25,11 @@ class CreateTable(CreateModel):
         constraints: list[Any] = list((self.options or {}).get("constraints", ()))
         checks = [check_clause(each) for each in constraints if isinstance(each, CheckConstraint)]
         # The editor's own hook for clauses that stand inside CREATE TABLE.
-        state_editor._get_inner_statements = lambda: checks  # type: ignore[method-assign]  # an instance's, for one table
+        state_editor._get_inner_statements = lambda: checks  # type: ignore[method-assign]  # noqa: SLF001  no public hook
         await state_editor.create_model(table)
         for each in constraints:
             if isinstance(each, UniqueConstraint):
-                await state_editor._run_sql(unique_index(table._meta.db_table, each))
+                await state_editor._run_sql(unique_index(table._meta.db_table, each))  # noqa: SLF001  also collects for sqlmigrate
 
 
 def check_clause(constraint: CheckConstraint) -> str:

@@ -1,5 +1,6 @@
 """The columns that several tables share: ids, references, folded names."""
 
+import re
 import unicodedata
 from typing import Any
 
@@ -11,6 +12,7 @@ from models.ids import new_id
 ID_LENGTH = 30
 NOBODY = ""
 NAME_LENGTH = 100
+UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class IdField(CharField[str]):
@@ -44,8 +46,12 @@ class FoldedField(CharField[str]):
 
 
 def fold(text: str) -> str:
-    """Text without regard to case, in every alphabet (Unicode's toNFKC_Casefold, near enough for names)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    """Text without regard to case, in every alphabet (Unicode's toNFKC_Casefold, near enough for names).
+
+    What no database keeps becomes the replacement character: whoever searches for it finds nothing.
+    """
+    kept = UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold())
 
 
 def named(name: str) -> dict[str, Any]:

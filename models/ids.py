@@ -9,7 +9,8 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o
 def new_id(prefix: str) -> str:
     """`prefix_` and 26 characters: a version 7 UUID (RFC 9562) in Crockford's base 32, most significant first.
 
-    The 12 bits after the version hold the part of the millisecond (method 3 of section 6.2): ids made 250 ns apart sort so.
+    The 12 bits after the version hold the part of the millisecond (method 3 of section 6.2), so that ids that are made
+    250 ns apart sort so.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     part = nanoseconds * 4096 // 1_000_000

@@ -87,7 +87,7 @@ class IssuedKey(Model):
 
 
 class KeyGeneration(Model):
-    """One token of an issued key: the header and the claims that were signed, as JSON text, to make it again to the byte."""
+    """One token of an issued key: its header and claims as JSON text, to make it again to the byte."""
 
     id = fields.BigIntField(primary_key=True, generated=True)
     key: fields.ForeignKeyRelation[IssuedKey] = reference("IssuedKey")

@@ -1,7 +1,7 @@
 """The audit log, for those who manage a project."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -12,7 +12,10 @@ from schema.declare import argument, described, given, object_type, resolved
 from schema.nodes import Node, find
 from schema.users import AFTER, FIRST, User
 
-IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
+if TYPE_CHECKING:
+    from schema.keys import IssuedKey
+else:  # each refers to the others
+    IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
 
 
 async def user_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> models.User | None:

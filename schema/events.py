@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
@@ -196,7 +196,7 @@ async def _require(context: Context, project_id: str, permission: Permission | N
 
 
 def _is_own(actor: Actor, event: Event) -> bool:
-    """Whether it is of the actor's own requests and keys: for a key, itself and its holder's requests on its project."""
+    """Whether it is of the actor's own requests and keys: for a key, itself and its holder's requests there."""
     if event.user_id != actor.user_id:
         return False
     if actor.issued_key is None or event.object_id == actor.key_id:
@@ -222,17 +222,21 @@ async def _may_know(context: Context, event: Event) -> bool:
     return await context.may(NEEDED[prefix], event.project_id or "")
 
 
+def watched(resolver: Callable[..., AsyncGenerator[Any, None]], description: str) -> Any:
+    return strawberry.subscription(resolver=resolver, description=description)
+
+
 @object_type("Watching.")
 class Subscription:
-    key_request_events: KeyRequestEvent = strawberry.subscription(
-        resolver=key_request_events,
-        description="Requests on a project: made, cancelled, approved, rejected. Needs KEYS_VIEW.",
+    key_request_events: KeyRequestEvent = watched(
+        key_request_events,
+        "Requests on a project: made, cancelled, approved, rejected. Needs KEYS_VIEW.",
     )
-    viewer_key_events: ViewerKeyEvent = strawberry.subscription(
-        resolver=viewer_key_events, description="What happens to the viewer's own requests and keys."
+    viewer_key_events: ViewerKeyEvent = watched(
+        viewer_key_events, description="What happens to the viewer's own requests and keys."
     )
-    project_events: ProjectEvent = strawberry.subscription(
-        resolver=project_events,
-        description="Every change on a project that the viewer may see, for pages that stay true: each event under the "
+    project_events: ProjectEvent = watched(
+        project_events,
+        "Every change on a project that the viewer may see, for pages that stay true: each event under the "
         "rights of its own object.",
     )

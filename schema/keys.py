@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 import models
 from gateway import key_table, keys, pages, projects, roles, templates, users
 from gateway.permissions import Permission
-from models import KeyState
-from schema.connections import Connection
 from schema.context import Info
 from schema.declare import (
     argument,
@@ -29,22 +27,19 @@ from schema.mutations import USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
 from schema.periods import PeriodInput, kept_from, period_of
 from schema.requests import BEFORE, LAST
+from schema.states import KeyState
 from schema.usage import Usage, usage_of_key
 from schema.users import AFTER, FIRST, User
 
-Project = Annotated["Project", strawberry.lazy("schema.projects")]
-Role = Annotated["Role", strawberry.lazy("schema.roles")]
-KeyTemplate = Annotated["KeyTemplate", strawberry.lazy("schema.templates")]
-TemplateField = Annotated["TemplateField", strawberry.lazy("schema.templates")]
-
-enum(
-    KeyState,
-    "Whether a key works.",
-    ACTIVE="It works.",
-    SUSPENDED="It is refused until a manager resumes it.",
-    EXPIRED="Its time is over.",
-    REVOKED="It was ended, for good.",
-)
+if TYPE_CHECKING:
+    from schema.projects import Project
+    from schema.roles import Role
+    from schema.templates import KeyTemplate, TemplateField
+else:  # each refers to the others
+    Project = Annotated["Project", strawberry.lazy("schema.projects")]
+    Role = Annotated["Role", strawberry.lazy("schema.roles")]
+    KeyTemplate = Annotated["KeyTemplate", strawberry.lazy("schema.templates")]
+    TemplateField = Annotated["TemplateField", strawberry.lazy("schema.templates")]
 
 
 class OrderDirection(Enum):
@@ -159,7 +154,7 @@ async def issued_keys_of_project(
     )
     part = pages.Slice(given(first), given(after), given(last), given(before))
     context = info.context
-    resolved_period = period_of(period, context.now) if given(period) else None
+    resolved_period = period_of(period, context.now) if period else None
     return await key_table.page(
         root.id, query, resolved_period, part, context.services.sealer, context.now, kept_from(context)
     )

@@ -70,8 +70,8 @@ def mutation(resolver: Callable[..., Any], description: str) -> Any:
 async def settle(info: Info, input: Any, payload: type[PayloadT], member: str, act: Act) -> PayloadT:
     """Does the act, whose result becomes that member of the payload; a refusal becomes the payload's userErrors.
 
-    With an idempotency key it is done once, and a repeat answers with the object as it now stands. A caller who goes away
-    meanwhile doesn't cut it in half.
+    With an idempotency key it is done once, and a repeat answers with the object as it now stands. A caller who goes
+    away meanwhile doesn't cut it in half.
     """
     try:
         result = await asyncio.shield(_once(info, input, act))
@@ -96,7 +96,7 @@ async def _once(info: Info, input: Any, act: Act) -> Any:
         return _ids(results[0])
 
     ids = await idempotency.once(info.context.services.sealer, actor, info.field_name, key, _text(input), act_and_name)
-    return results[0] if ids is None else await _again(info, ids, input)
+    return results[0] if ids is None else await _again(info, ids)
 
 
 def _ids(result: Any) -> list[str]:
@@ -105,8 +105,8 @@ def _ids(result: Any) -> list[str]:
     return [result if isinstance(result, str) else result.id]
 
 
-async def _again(info: Info, ids: list[str], input: Any) -> Any:
-    """What was done before, as it now stands and as far as the caller may still see it. A deletion answers with the id."""
+async def _again(info: Info, ids: list[str]) -> Any:
+    """What was done before, as it now stands, if the caller may still see it. A deletion answers with the id."""
     if info.field_name.endswith("Delete") and info.field_name != "templateFieldDelete":
         return ids[0]
     info.context.renew()

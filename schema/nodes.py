@@ -28,8 +28,8 @@ BY_PREFIX: dict[str, Find] = {
 
 
 @strawberry.interface(
-    description="Anything with a global id. Ids carry their type as a prefix, sort by time, and are the same in GraphQL, "
-    "REST and tokens."
+    description="Anything with a global id. Ids carry their type as a prefix, sort by time, and are the same in "
+    "GraphQL, REST and tokens."
 )
 class Node:
     id: strawberry.ID = described("The global id.")

@@ -8,6 +8,7 @@ import strawberry
 import models
 from gateway import pages, projects, roles, templates
 from gateway.permissions import Permission
+from schema.audit import AuditEntry, audit_of_project
 from schema.connections import Connection
 from schema.context import Info
 from schema.declare import argument, changes, described, given, input_type, node_type, object_type, optional, resolved
@@ -97,6 +98,10 @@ class Project(Node):
     secrets: list[Secret] | None = resolved(secrets_of_project, "Its secrets. Needs PROJECT_MANAGE.")
     members: Connection[Member] | None = resolved(
         members_of_project, "Who belongs to it, the newest first. Needs PROJECT_MANAGE."
+    )
+    audit_entries: Connection[AuditEntry] | None = resolved(
+        audit_of_project,
+        "What was done on it, and which tokens and secrets were read, the newest first. Needs PROJECT_MANAGE in person.",
     )
 
 

@@ -1,21 +1,18 @@
 """Requests for keys."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 import models
 from gateway import keys, pages, requests, templates, users
 from gateway.permissions import Permission
-from models import RequestState
-from schema.connections import Connection
 from schema.context import Info
 from schema.declare import (
     argument,
     chosen,
     described,
-    enum,
     given,
     input_type,
     node_type,
@@ -25,19 +22,15 @@ from schema.declare import (
 )
 from schema.mutations import USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
+from schema.states import RequestState
 from schema.users import AFTER, FIRST, User
 
-IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
-KeyTemplate = Annotated["KeyTemplate", strawberry.lazy("schema.templates")]
-
-enum(
-    RequestState,
-    "What became of a request.",
-    PENDING="Nobody has decided yet.",
-    APPROVED="A key was issued.",
-    REJECTED="It was turned down, with a reason.",
-    CANCELLED="The asker took it back, or its template went.",
-)
+if TYPE_CHECKING:
+    from schema.keys import IssuedKey
+    from schema.templates import KeyTemplate
+else:  # each refers to the others
+    IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
+    KeyTemplate = Annotated["KeyTemplate", strawberry.lazy("schema.templates")]
 
 
 async def template_of(root: strawberry.Parent[models.KeyRequest], info: Info) -> models.Template | None:

@@ -51,8 +51,8 @@ async def nodes(info: Info, ids: Annotated[list[strawberry.ID], argument("The id
 class Query(UserQueries, ProjectQueries):
     event_cursor: EventCursor | None = resolved(
         event_cursor,
-        "The position of the event log that everything read in this operation already contains: read a page with it, "
-        "then subscribe with it as `after`, and nothing falls between. It serves every subscription. Null when anonymous.",
+        "The position of the event log that everything read in this operation already contains: read a page with it, then "
+        "subscribe with it as `after`, and nothing falls between. It serves every subscription; null when anonymous.",
     )
     node: Node | None = resolved(
         node, "Any object by its id; null when it does not exist or the viewer may not see it (the two look alike)."
@@ -62,8 +62,8 @@ class Query(UserQueries, ProjectQueries):
 
 @object_type(
     "Every mutation takes one input and returns a payload whose object is null exactly when userErrors is not empty. "
-    "Most inputs take an optional idempotencyKey: a repeat within 24 hours by the same viewer with the same input changes "
-    "nothing and answers with the object as it now stands; with another input it is a CONFLICT. An operation holds one "
+    "Most inputs take an optional idempotencyKey: a repeat within 24 hours by the same viewer with the same input "
+    "changes nothing and answers with the object as it now stands; with another input it is a CONFLICT. An operation holds one "
     "mutation field. In an update an absent member stays as it is; an explicit null clears what may be empty and is "
     "INVALID elsewhere; lists replace. With expectedVersion, another's edit in between is a CONFLICT."
 )
@@ -83,7 +83,7 @@ class Mutation(
 class ReadsLogFirst(SchemaExtension):
     """Takes the head of the event log before anything else is read, so that all that is read contains it."""
 
-    async def on_execute(self) -> AsyncIterator[None]:  # type: ignore[override]  # Strawberry takes an async one too
+    async def on_execute(self) -> AsyncIterator[None]:
         context = self.execution_context.context
         if isinstance(context, Context) and "eventCursor" in (self.execution_context.query or ""):
             context.log_position = await events.head()

@@ -67,8 +67,8 @@ SCALARS: dict[Any, ScalarDefinition] = {
     ),
     PythonDecimal: strawberry.scalar(
         name="Decimal",
-        description="An exact decimal number: always a JSON string in plain notation, no exponent, no superfluous zeros; "
-        "a string or an integer is taken, a float, NaN or infinity refused.",
+        description="An exact decimal number: always a JSON string in plain notation, no exponent, no superfluous "
+        "zeros; a string or an integer is taken, a float, NaN or infinity refused.",
         serialize=plain,
         parse_value=parse_decimal,
     ),

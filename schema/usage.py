@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -20,8 +20,12 @@ from schema.money import Money
 from schema.periods import PeriodInput, kept_from, period_of
 from schema.scalars import BigInt
 
-KeyTemplate = Annotated["KeyTemplate", strawberry.lazy("schema.templates")]
-User = Annotated["User", strawberry.lazy("schema.users")]
+if TYPE_CHECKING:
+    from schema.templates import KeyTemplate
+    from schema.users import User
+else:  # each refers to the others
+    KeyTemplate = Annotated["KeyTemplate", strawberry.lazy("schema.templates")]
+    User = Annotated["User", strawberry.lazy("schema.users")]
 
 TURN = 100
 PERIOD = argument("Which calls.")

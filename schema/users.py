@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -10,15 +10,19 @@ import models
 from gateway import key_table, pages, requests, users
 from gateway.errors import Forbidden
 from gateway.permissions import Actor
-from models import KeyState, RequestState
 from schema.connections import Connection
 from schema.context import Info
 from schema.declare import argument, chosen, described, given, input_type, node_type, object_type, resolved
 from schema.mutations import USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
+from schema.states import KeyState, RequestState
 
-IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
-KeyRequest = Annotated["KeyRequest", strawberry.lazy("schema.requests")]
+if TYPE_CHECKING:
+    from schema.keys import IssuedKey
+    from schema.requests import KeyRequest
+else:  # each refers to the others
+    IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
+    KeyRequest = Annotated["KeyRequest", strawberry.lazy("schema.requests")]
 
 FIRST = argument("How many rows, 1 to 100.")
 AFTER = argument("The cursor of the row before the first one.")
@@ -85,7 +89,7 @@ def viewer(info: Info) -> Actor | None:
 class UserQueries:
     viewer: Viewer | None = resolved(
         viewer,
-        "Who is asking: a signed-in user, or the holder of the API key that authenticates this call. Null when anonymous.",
+        "Who is asking: a signed-in user, or the holder of the API key that authenticates this call; null when anonymous.",
     )
 
 

@@ -1,0 +1,341 @@
+"""API key templates and their information fields, in the order in which the owner put them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypedDict, TypeVar
+
+from tortoise.transactions import in_transaction
+
+from gateway import clock, events, requests
+from gateway.database import refusing_duplicates
+from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, within
+from gateway.names import checked_name, checked_text
+from gateway.permissions import Actor, projects_seen, require, require_caller
+from gateway.pricing import checked_price
+from models import Project, ProjectNode, Role, Template, TemplateField
+from models.fields import named
+
+MOST_TEMPLATES, MOST_FIELDS = 1000, 50
+UNKNOWN, UNKNOWN_FIELD = "There is no such API key template.", "There is no such information field."
+TAKEN, FIELD_TAKEN = "The project has a template of this name.", "The template has a field of this name."
+
+Given = TypeVar("Given")
+Row = TypeVar("Row", Template, TemplateField)
+
+
+@dataclass(frozen=True)
+class FieldValue:
+    """What stands in a field: a text, the project's own id, or the id of a node in the upstream's paths."""
+
+    literal: str | None = None
+    node_id: str | None = None
+    is_project_id: bool = False
+
+
+@dataclass(frozen=True)
+class NewField:
+    name: str
+    value: FieldValue
+    description: str | None = None
+
+
+class TemplateChanges(TypedDict, total=False):
+    """What an update changes. None clears the description, and is invalid elsewhere."""
+
+    name: str | None
+    description: str | None
+    role_id: str | None
+    price_per_request: Decimal | None
+    position: int | None
+
+
+class FieldChanges(TypedDict, total=False):
+    """What an update of a field changes. None clears the description, and is invalid elsewhere."""
+
+    name: str | None
+    description: str | None
+    value: FieldValue | None
+    position: int | None
+
+
+# Who sees which
+
+
+async def visible(actor: Actor, template_ids: Sequence[str]) -> dict[str, Template]:
+    seen = Template.filter(id__in=template_ids, deleted_at=None, project_id__in=projects_seen(actor))
+    return {template.id: template for template in await seen}
+
+
+async def visible_fields(actor: Actor, field_ids: Sequence[str]) -> dict[str, TemplateField]:
+    seen = TemplateField.filter(id__in=field_ids, deleted_at=None, template__deleted_at=None)
+    found = await seen.filter(template__project_id__in=projects_seen(actor)).select_related("node")
+    return {field.id: field for field in found}
+
+
+async def by_id(_: Actor, template_ids: Sequence[str]) -> dict[str, Template]:
+    return await Template.in_bulk(template_ids, "id")
+
+
+async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list[Template]]:
+    """The templates of each project in their order; none of a project that may not be seen."""
+    templates: dict[str, list[Template]] = {project_id: [] for project_id in project_ids}
+    seen = Template.filter(deleted_at=None, project_id__in=projects_seen(actor)).filter(project_id__in=project_ids)
+    for template in await seen.order_by("position", "id"):
+        templates[template.project_id].append(template)
+    return templates
+
+
+async def fields_of(_: Actor, template_ids: Sequence[str]) -> dict[str, list[TemplateField]]:
+    """The fields of each template in their order, each with its node; those of a deleted template stay."""
+    fields: dict[str, list[TemplateField]] = {template_id: [] for template_id in template_ids}
+    living = TemplateField.filter(template_id__in=template_ids, deleted_at=None).select_related("node")
+    for field in await living.order_by("position", "id"):
+        fields[field.template_id].append(field)
+    return fields
+
+
+def value_of(field: TemplateField) -> str:
+    """What the field says; a node's id reads as it stands in the upstream's paths, also after the node is gone."""
+    return field.node.upstream_id if field.node else field.value
+
+
+# Changing templates
+
+
+async def create(
+    actor: Actor,
+    project_id: str,
+    *,
+    role_id: str,
+    name: str,
+    description: str | None = None,
+    price_per_request: Decimal | None = None,
+    fields: Sequence[NewField] = (),
+) -> Template:
+    """A new template, put last. Raises NotFound, Forbidden, Invalid, Conflict, LimitExceeded."""
+    changes: TemplateChanges = {
+        "name": name,
+        "description": description,
+        "role_id": role_id,
+        "price_per_request": Decimal(0) if price_per_request is None else price_per_request,
+    }
+    with refusing_duplicates(TAKEN, ["name"]):
+        async with in_transaction():
+            await require(actor, "template.create", project_id)
+            siblings = await _locked_siblings(project_id)
+            _require_room(len(siblings) + 1, MOST_TEMPLATES, "templates")
+            columns = await _columns(project_id, changes)
+            _require_free_name(columns["name"], siblings, TAKEN)
+            template = await Template.create(project_id=project_id, position=len(siblings), **columns)
+            await _add_fields(template, fields)
+            await events.append(actor, "template.created", template.id, project_id=project_id)
+    return template
+
+
+async def update(
+    actor: Actor, template_id: str, changes: TemplateChanges, expected_version: int | None = None
+) -> Template:
+    """Raises NotFound, Forbidden, Invalid; Conflict for a name that is taken, or another's edit in between."""
+    with refusing_duplicates(TAKEN, ["name"]):
+        async with in_transaction():
+            template = await _locked(actor, "template.update", template_id)
+            if expected_version not in {None, template.version}:
+                raise Conflict("The template was changed meanwhile; look at it again.", ["expectedVersion"])
+            template.update_from_dict(await _columns(template.project_id, changes))
+            if "position" in changes:
+                siblings = await _locked_siblings(template.project_id)
+                await _move(template, siblings, _given(changes["position"], "position"))
+            await _changed(actor, template)
+    return template
+
+
+async def delete(actor: Actor, template_id: str) -> str:
+    """Takes the tile away and cancels its pending requests; its id. Keys go on. Raises NotFound, Forbidden."""
+    async with in_transaction():
+        template = await _locked(actor, "template.delete", template_id)
+        siblings = await _locked_siblings(template.project_id)
+        await _put_in_order([each for each in siblings if each.id != template.id])
+        template.deleted_at = clock.now()
+        await template.save(update_fields=["deleted_at"])
+        await requests.cancel_pending(actor, template.id)
+        await events.append(actor, "template.deleted", template.id, project_id=template.project_id)
+    return template.id
+
+
+# Changing fields
+
+
+async def add_field(actor: Actor, template_id: str, field: NewField) -> Template:
+    """Puts a field last. Raises NotFound, Forbidden, Invalid, Conflict, LimitExceeded."""
+    with refusing_duplicates(FIELD_TAKEN, ["field", "name"]):
+        async with in_transaction():
+            template = await _locked(actor, "template.update", template_id)
+            siblings = (await fields_of(actor, [template.id]))[template.id]
+            _require_room(len(siblings) + 1, MOST_FIELDS, "fields")
+            with within("field"):
+                await _add_field(template, field, siblings)
+            return await _changed(actor, template)
+
+
+async def update_field(actor: Actor, field_id: str, changes: FieldChanges) -> Template:
+    """Raises NotFound, Forbidden, Invalid, Conflict."""
+    with refusing_duplicates(FIELD_TAKEN, ["name"]):
+        async with in_transaction():
+            template, field, siblings = await _locked_field(actor, field_id)
+            field.update_from_dict(await _field_columns(template.project_id, changes))
+            _require_free_name(field.name, [each for each in siblings if each.id != field.id], FIELD_TAKEN)
+            await field.save()
+            if "position" in changes:
+                await _move(field, siblings, _given(changes["position"], "position"))
+            return await _changed(actor, template)
+
+
+async def delete_field(actor: Actor, field_id: str) -> Template:
+    """Raises NotFound, Forbidden."""
+    async with in_transaction():
+        template, field, siblings = await _locked_field(actor, field_id)
+        field.deleted_at = clock.now()
+        await field.save(update_fields=["deleted_at"])
+        await _put_in_order([each for each in siblings if each.id != field.id])
+        return await _changed(actor, template)
+
+
+async def _changed(actor: Actor, template: Template) -> Template:
+    template.version += 1
+    await template.save()
+    await events.append(actor, "template.updated", template.id, project_id=template.project_id)
+    return template
+
+
+async def _add_fields(template: Template, fields: Sequence[NewField]) -> None:
+    siblings: list[TemplateField] = []
+    _require_room(len(fields), MOST_FIELDS, "fields")
+    for index, field in enumerate(fields):
+        with within("fields", str(index)):
+            siblings.append(await _add_field(template, field, siblings))
+
+
+async def _add_field(template: Template, field: NewField, siblings: Sequence[TemplateField]) -> TemplateField:
+    changes: FieldChanges = {"name": field.name, "description": field.description, "value": field.value}
+    columns = await _field_columns(template.project_id, changes)
+    _require_free_name(columns["name"], siblings, FIELD_TAKEN)
+    return await TemplateField.create(template=template, position=len(siblings), **columns)
+
+
+# Looking at what is asked
+
+
+async def _locked(actor: Actor, action: str, template_id: str) -> Template:
+    """The template as it stands until the transaction ends, for one who may act so on it."""
+    require_caller(actor, action)
+    missing = NotFound(UNKNOWN, ["templateId"])
+    template = await Template.filter(id=template_id, deleted_at=None).first()
+    if template is None:
+        raise missing
+    await require(actor, action, template.project_id, missing)
+    siblings = await _locked_siblings(template.project_id)
+    for each in siblings:
+        if each.id == template_id:
+            return each
+    raise missing  # another took it away before we had the lock
+
+
+async def _locked_siblings(project_id: str) -> list[Template]:
+    """The project's templates in their order, which nobody adds to or changes until the transaction ends."""
+    await Project.filter(id=project_id).select_for_update(no_key=True).first()
+    living = Template.filter(project_id=project_id, deleted_at=None)
+    return sorted(await living.order_by("id").select_for_update(), key=lambda each: (each.position, each.id))
+
+
+async def _locked_field(actor: Actor, field_id: str) -> tuple[Template, TemplateField, list[TemplateField]]:
+    """A field, with its template locked and the template's fields in their order."""
+    require_caller(actor, "template.update")
+    missing = NotFound(UNKNOWN_FIELD, ["fieldId"])
+    found = await TemplateField.get_or_none(id=field_id, deleted_at=None).select_related("template")
+    if found is None or found.template.deleted_at:
+        raise missing
+    await require(actor, "template.update", found.template.project_id, missing)
+    template = await _locked(actor, "template.update", found.template_id)
+    siblings = (await fields_of(actor, [template.id]))[template.id]
+    field = next((each for each in siblings if each.id == field_id), None)
+    if field is None:  # another took it away before we had the lock
+        raise missing
+    return template, field, siblings
+
+
+async def _columns(project_id: str, changes: TemplateChanges) -> dict[str, Any]:
+    columns: dict[str, Any] = named(checked_name(changes["name"])) if "name" in changes else {}
+    if "description" in changes:
+        columns["description"] = checked_text(changes["description"], "description")
+    if "role_id" in changes:
+        columns["role_id"] = await _checked_role(project_id, _given(changes["role_id"], "roleId"))
+    if "price_per_request" in changes:
+        price = _given(changes["price_per_request"], "pricePerRequest")
+        columns["price_per_request"] = checked_price(price, ["pricePerRequest"])
+    return columns
+
+
+async def _checked_role(project_id: str, role_id: str) -> str:
+    if not await Role.exists(id=role_id, project_id=project_id, deleted_at=None):
+        raise NotFound("There is no such role in the project.", ["roleId"])
+    if not await requests.may_view_project(role_id, project_id):
+        raise Invalid("A key with this role could not see the project: give it PROJECT_VIEW.", ["roleId"])
+    return role_id
+
+
+async def _field_columns(project_id: str, changes: FieldChanges) -> dict[str, Any]:
+    columns: dict[str, Any] = {"name": checked_name(changes["name"])} if "name" in changes else {}
+    if "description" in changes:
+        columns["description"] = checked_text(changes["description"], "description")
+    if "value" in changes:
+        with within("value"):
+            columns |= await _value_columns(project_id, _given(changes["value"]))
+    return columns
+
+
+async def _value_columns(project_id: str, value: FieldValue) -> dict[str, Any]:
+    if value.is_project_id:
+        return {"value": project_id, "node": None}
+    if value.node_id is None:
+        return {"value": checked_text(value.literal, "literal"), "node": None}
+    node = await ProjectNode.get_or_none(id=value.node_id, project_id=project_id, deleted_at=None)
+    if node is None:
+        raise NotFound("There is no such node in the project.", ["nodeId"])
+    return {"value": node.upstream_id, "node": node}
+
+
+def _given(value: Given | None, *path: str) -> Given:
+    if value is None:
+        raise Invalid("This can't be null; leave it out for it to stay as it is.", path)
+    return value
+
+
+def _require_room(wanted: int, most: int, noun: str) -> None:
+    if wanted > most:
+        raise LimitExceeded(f"There can be at most {most} {noun}.")
+
+
+def _require_free_name(name: str, siblings: Sequence[Template] | Sequence[TemplateField], sentence: str) -> None:
+    if any(each.name == name for each in siblings):
+        raise Conflict(sentence, ["name"])
+
+
+# Order
+
+
+async def _move(row: Row, siblings: Sequence[Row], position: int) -> None:
+    """Puts a row of the list where it is wanted: 0 is first, past the end is last."""
+    if position < 0:
+        raise Invalid("A position is 0 or more.", ["position"])
+    others = [each for each in siblings if each.id != row.id]
+    others.insert(position, row)
+    await _put_in_order(others)
+
+
+async def _put_in_order(rows: Sequence[Row]) -> None:
+    """Positions without gaps; only the rows that moved are written."""
+    for position, row in enumerate(rows):
+        if row.position != position:
+            row.position = position
+            await row.save(update_fields=["position"])
