@@ -101,7 +101,7 @@ class Project(Node):
     )
     audit_entries: Connection[AuditEntry] | None = resolved(
         audit_of_project,
-        "What was done on it, and which tokens and secrets were read, the newest first. Needs PROJECT_MANAGE in person.",
+        "What was done on it and what secrets were read, the newest first. Needs PROJECT_MANAGE, in person.",
     )
 
 
