@@ -232,7 +232,8 @@ async def failed_look_ups() -> list[tuple[str | None, str | None]]:
 
 async def test_a_user_who_is_not_there_is_told_and_changes_the_audit_log_alone(scene: Scene) -> None:
     await User.filter(id=scene.bo.user_id).update(disabled_at=now())
-    nobody = (UserRef(user_id="usr_nobody"), UserRef(email="nobody@example.org"), UserRef(user_id=scene.bo.user_id))
+    nobody = [UserRef(user_id="usr_nobody"), UserRef(email="nobody@example.org"), UserRef(user_id=scene.bo.user_id)]
+    nobody += [UserRef(user_id="\0"), UserRef(email="\0")]
 
     for user in nobody:
         with pytest.raises(NotFound) as raised:
@@ -240,7 +241,7 @@ async def test_a_user_who_is_not_there_is_told_and_changes_the_audit_log_alone(s
         assert raised.value.path == ("user", "email" if user.email else "userId")
 
     assert await head() == 0
-    assert await failed_look_ups() == [(scene.max.user_id, scene.project.id)] * 3
+    assert await failed_look_ups() == [(scene.max.user_id, scene.project.id)] * len(nobody)
 
 
 async def test_a_failed_look_up_is_audited_under_an_idempotency_key_too(scene: Scene) -> None:
