@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import strawberry
 
@@ -68,6 +68,13 @@ async def usage_of_key(
 # Of a project
 
 
+class Share(NamedTuple):
+    """What one template or user has of a project's usage."""
+
+    id: str
+    usage: Usage
+
+
 @dataclass(frozen=True)
 class Report:
     """What is asked of a project's calls; every part of the answer is read when it is asked for."""
@@ -81,6 +88,10 @@ class Report:
 
     async def groups(self, info: Info, by: Grouping) -> dict[str, Totals]:
         return await info.context.load(of_projects, self.project.id, by, self.period, self.records_kept_from) or {}
+
+    async def shares(self, info: Info, by: Grouping) -> list[Share]:
+        groups = await self.groups(info, by)
+        return [Share(id, self.usage(totals)) for id, totals in usage.dearest_first(groups)]
 
 
 async def of_projects(
@@ -111,15 +122,23 @@ class UsagePoint:
     usage: Usage = described("The calls in the step.")
 
 
+async def template_of(root: strawberry.Parent[Share], info: Info) -> models.Template | None:
+    return await info.context.load(templates.by_id, root.id)
+
+
+async def user_of(root: strawberry.Parent[Share], info: Info) -> models.User | None:
+    return await info.context.load(users.by_id, root.id)
+
+
 @object_type("A template's part in a project's usage.")
 class TemplateUsage:
-    template: KeyTemplate = described("The template, which may have been deleted since.")
+    template: KeyTemplate = resolved(template_of, "The template, which may have been deleted since.")
     usage: Usage = described("The calls made with keys from the template.")
 
 
 @object_type("A user's part in a project's usage.")
 class UserUsage:
-    user: User = described("The user, who may have left the project since.")
+    user: User = resolved(user_of, "The user, who may have left the project since.")
     usage: Usage = described("The calls made with the user's keys.")
 
 
@@ -144,19 +163,12 @@ async def series_of(
         yield UsagePoint(from_=step.start, to=step.end, usage=root.usage(totals))
 
 
-async def by_template(root: strawberry.Parent[Report], info: Info) -> list[TemplateUsage]:
-    groups = usage.dearest_first(await root.groups(info, Grouping.TEMPLATE))
-    found = await asyncio.gather(*(info.context.load(templates.by_id, id) for id, _ in groups))
-    return [
-        TemplateUsage(template=template, usage=root.usage(totals))
-        for template, (_, totals) in zip(found, groups, strict=True)
-    ]
+async def by_template(root: strawberry.Parent[Report], info: Info) -> list[Share]:
+    return await root.shares(info, Grouping.TEMPLATE)
 
 
-async def by_user(root: strawberry.Parent[Report], info: Info) -> list[UserUsage]:
-    groups = usage.dearest_first(await root.groups(info, Grouping.USER))
-    found = await asyncio.gather(*(info.context.load(users.by_id, id) for id, _ in groups))
-    return [UserUsage(user=user, usage=root.usage(totals)) for user, (_, totals) in zip(found, groups, strict=True)]
+async def by_user(root: strawberry.Parent[Report], info: Info) -> list[Share]:
+    return await root.shares(info, Grouping.USER)
 
 
 @object_type("Calls made with a project's keys over a period, and their cost.")
