@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import ValidationError
 
-from gateway import database, keys, logs, server, users
+from gateway import database, demo, keys, logs, server, tour, users
 from gateway.app import assembled
 from gateway.errors import TesseraError, Unavailable
 from gateway.permissions import GATEWAY
@@ -60,6 +60,32 @@ def serve(
     with server.listen(host, port) as listener:
         _with_services(settings, _nothing)  # what keeps it from starting is told here, in a sentence
         server.serve(settings, listener, workers)
+
+
+@tessera.command("demo")
+def run_demo(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Start the gateway with people and a project to look at."""
+    settings = read_settings()
+
+    async def seed(services: Services) -> bool:
+        return await demo.seed(services.passwords, services.keyring)
+
+    with server.listen(host, port) as listener:
+        _with_services(settings, seed)
+        print(demo.welcome(server.url_of(listener)), flush=True)
+        server.serve(settings, listener)
+
+
+@tessera.command("tour")
+def walk_tour(
+    url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8000",
+    owner: Annotated[str, typer.Option(help="Who offers: an account's e-mail.")] = demo.OWNER,
+    user: Annotated[str, typer.Option(help="Who asks for a key: another's.")] = demo.ASKER,
+    password: Annotated[str, typer.Option(help="Of both.", envvar="TESSERA_TOUR_PASSWORD")] = demo.PASSWORD,
+) -> None:
+    """Walk a key's whole life against a running gateway, and print each step as it happens."""
+    asyncio.run(tour.walk(url, (owner, password), (user, password), lambda step: print(f"- {step}", flush=True)))
+    print("The tour is over: everything works.")
 
 
 @tessera.command()

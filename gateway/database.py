@@ -130,6 +130,7 @@ async def migrate(url: str) -> list[str]:
 
 async def pending_migrations() -> list[str]:
     """What the connected database lacks of the newest schema. One that a newer release migrated lacks nothing."""
+    await connection().execute_query("SELECT 1")  # to Tortoise a database that it can't reach is one without migrations
     return [step.migration.name for step in await _executor(connection(), {"apps": APPS}).plan([NEWEST])]
 
 

@@ -1,6 +1,7 @@
 """How the gateway is served: uvicorn, in one process or several, and how it stops."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        reason = (error.strerror or "that can't be").lower()
+        reason = os.strerror(error.errno).lower() if error.errno else "there is no such host"
         raise PortTaken(f"The gateway can't listen on {host} port {port}: {reason}.") from error
 
 
@@ -51,7 +52,7 @@ def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None
         timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
         ws_max_size=settings.max_body_bytes,
     )
-    log.info("serving", url=_url_of(listener), workers=workers)
+    log.info("serving", url=url_of(listener), workers=workers)
     if workers == 1:
         _serve_here(config, listener)
     else:
@@ -95,6 +96,6 @@ def _add_handler(number: signal.Signals, act: Callable[[], Any]) -> None:
     signal.signal(number, handle)
 
 
-def _url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
     host, port, *_ = listener.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

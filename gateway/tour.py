@@ -12,14 +12,17 @@ from typing import Any
 import httpx2
 
 from gateway import signing
+from gateway.errors import TesseraError
 
 STEP_SECONDS = 15.0
 Json = dict[str, Any]
 Say = Callable[[str], None]
 
 
-class TourFailed(Exception):
-    """A step that did not do what it should; the sentence says which and how."""
+class TourFailed(TesseraError):
+    """A step that did not do what it should."""
+
+    code = "TOUR_FAILED"
 
 
 @dataclass

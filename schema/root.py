@@ -51,8 +51,9 @@ async def nodes(info: Info, ids: Annotated[list[strawberry.ID], argument("The id
 class Query(UserQueries, ProjectQueries):
     event_cursor: EventCursor | None = resolved(
         event_cursor,
-        "The position of the event log that everything read in this operation already contains: read a page with it, then "
-        "subscribe with it as `after`, and nothing falls between. It serves every subscription; null when anonymous.",
+        "The position of the event log that everything read in this operation already contains: read a page with it, "
+        "then subscribe with it as `after`, and nothing falls between. It serves every subscription. Null when "
+        "anonymous.",
     )
     node: Node | None = resolved(
         node, "Any object by its id; null when it does not exist or the viewer may not see it (the two look alike)."
@@ -63,9 +64,9 @@ class Query(UserQueries, ProjectQueries):
 @object_type(
     "Every mutation takes one input and returns a payload whose object is null exactly when userErrors is not empty. "
     "Most inputs take an optional idempotencyKey: a repeat within 24 hours by the same viewer with the same input "
-    "changes nothing and answers with the object as it now stands; with another input it is a CONFLICT. An operation holds one "
-    "mutation field. In an update an absent member stays as it is; an explicit null clears what may be empty and is "
-    "INVALID elsewhere; lists replace. With expectedVersion, another's edit in between is a CONFLICT."
+    "changes nothing and answers with the object as it now stands; with another input it is a CONFLICT. An operation "
+    "holds one mutation field. In an update an absent member stays as it is; an explicit null clears what may be empty "
+    "and is INVALID elsewhere; lists replace. With expectedVersion, another's edit in between is a CONFLICT."
 )
 class Mutation(
     UserMutations,

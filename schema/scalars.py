@@ -7,7 +7,7 @@ from decimal import InvalidOperation
 from typing import Any, NewType
 
 import strawberry
-from strawberry.schema.types.scalar import ScalarDefinition
+from strawberry.types.scalar import ScalarDefinition
 
 from gateway.errors import BadInput
 from gateway.pricing import plain

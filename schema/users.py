@@ -89,7 +89,7 @@ def viewer(info: Info) -> Actor | None:
 class UserQueries:
     viewer: Viewer | None = resolved(
         viewer,
-        "Who is asking: a signed-in user, or the holder of the API key that authenticates this call; null when anonymous.",
+        "Who is asking: a signed-in user, or the holder of the key that authenticates this call; null when anonymous.",
     )
 
 
