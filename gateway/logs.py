@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import EventDict, Processor
 
-TOKEN = re.compile(r"\beyJ[\w-]{8,}\.[\w-]*\.?[\w-]*")
+TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]*\.?[\w-]*")
 REQUEST_ID = "X-Request-Id"
 
 log = structlog.get_logger("tessera.http")
