@@ -26,7 +26,7 @@ def main(
 
 async def tile_query(rounds: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
-        async with servers.gateway(Path(folder)) as gateway, servers.noop() as noop:
+        async with servers.gateway(Path(folder)) as gateway, servers.noop(Path(folder)) as noop:
             async with httpx2.AsyncClient(base_url=gateway, trust_env=False, timeout=60) as client:
                 print(f"seeding {tiles.TEMPLATES} templates over GraphQL", flush=True)
                 owner, project_id = await tiles.seed(client)

@@ -20,26 +20,28 @@ async def gateway(folder: Path) -> AsyncIterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {"TESSERA_DATA_DIR": str(folder), "TESSERA_PUBLIC_URL": url, "TESSERA_SIGN_UP": "open"}
-    async with running([str(BIN / "tessera"), "serve", f"--port={port}"], url, settings):
+    async with running([str(BIN / "tessera"), "serve", f"--port={port}"], url, settings, folder / "gateway.log"):
         yield url
 
 
 @asynccontextmanager
-async def noop() -> AsyncIterator[str]:
+async def noop(folder: Path) -> AsyncIterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     uvicorn = str(BIN / "uvicorn")
     command = [uvicorn, "tests.bench.noop:app", f"--port={port}", "--log-level=warning", "--no-access-log"]
-    async with running(command, url, {}):
+    async with running(command, url, {}, folder / "noop.log"):
         yield url
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], url: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
+async def running(command: Sequence[str], url: str, settings: Mapping[str, str], log: Path) -> AsyncIterator[None]:
     bare = {name: value for name, value in os.environ.items() if not name.startswith("TESSERA_")}
-    process = await asyncio.create_subprocess_exec(*command, env={**bare, **settings})
+    with log.open("wb") as sink:
+        process = await asyncio.create_subprocess_exec(*command, env={**bare, **settings}, stdout=sink, stderr=sink)
     try:
-        await answering(process, url)
+        if not await answering(process, url):
+            raise silence(log)
         yield
     finally:
         if process.returncode is None:
@@ -47,15 +49,20 @@ async def running(command: Sequence[str], url: str, settings: Mapping[str, str])
         await process.wait()
 
 
-async def answering(process: Process, url: str) -> None:
+def silence(log: Path) -> RuntimeError:
+    return RuntimeError(f"The server ended before it answered:\n{log.read_text()}")
+
+
+async def answering(process: Process, url: str) -> bool:
+    """Waits until it does; False if it ended before."""
     async with asyncio.timeout(60), httpx2.AsyncClient(trust_env=False) as client:
         while process.returncode is None:
             try:
                 if (await client.get(f"{url}/healthz")).is_success:
-                    return
+                    return True
             except httpx2.TransportError:
                 await asyncio.sleep(0.05)
-    raise RuntimeError(f"The server ended before it answered: {process.returncode}.")
+    return False
 
 
 def free_port() -> int:
