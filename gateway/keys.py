@@ -195,7 +195,7 @@ async def revoke_all(actor: Actor, project_id: str) -> None:
 async def signed_by(signing_key_id: str) -> list[IssuedKey]:
     """The keys that end with a signing key: those whose present token it signed."""
     tokens = KeyGeneration.filter(signing_key_id=signing_key_id, key__state__in=LIVING).select_related("key__user")
-    return [token.key for token in await tokens if token.generation == token.key.generation]
+    return [token.key for token in await tokens.order_by("key_id") if token.generation == token.key.generation]
 
 
 async def rotate_signing_key(actor: Actor, keyring: Keyring) -> SigningKey:
@@ -213,7 +213,8 @@ async def withdraw_signing_key(actor: Actor, signing_key_id: str) -> None:
         withdrawn = SigningKey.filter(id=signing_key_id, withdrawn_at=None)
         if not await withdrawn.update(is_current=False, withdrawn_at=clock.now()):
             raise NotFound("There is no such signing key, or it was withdrawn before.")
-        for key in await signed_by(signing_key_id):
+        ended = [key.id for key in await signed_by(signing_key_id)]
+        for key in await IssuedKey.filter(id__in=ended, state__in=LIVING).order_by("id").select_for_update():
             await _revoke(actor, key)
         await events.append(actor, "signing_key.withdrawn", signing_key_id)
 

@@ -44,6 +44,15 @@ async def visible(actor: Actor, member_ids: Sequence[str]) -> dict[str, Member]:
     }
 
 
+async def managed(actor: Actor, member_id: str) -> Member:
+    """A member, or one who was, of a project that the actor manages. Raises NotFound."""
+    projects = projects_with(actor, {Permission.PROJECT_MANAGE})
+    member = await Member.get_or_none(id=member_id, project_id__in=projects)
+    if member is None:
+        raise NotFound("There is no such member, or none that may still be seen.")
+    return member
+
+
 async def pages_of_projects(
     actor: Actor, project_ids: Sequence[str], part: Slice, sealer: Sealer
 ) -> dict[str, Page[Member]]:

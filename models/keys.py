@@ -78,9 +78,9 @@ class IssuedKey(Model):
             UniqueConstraint(("template_id", "user_id"), "one_living_key", "state IN ('active', 'suspended')"),
         )
         indexes = (
-            ("project_id", "received_at"),
-            ("template_id", "received_at"),
-            ("user_id", "received_at"),
+            ("project_id", "id"),
+            ("template_id", "id"),
+            ("user_id", "id"),
             ("role_id",),
             ("state", "expires_at"),
         )

@@ -85,7 +85,10 @@ async def member_set_roles(
             role_ids=input.role_ids,
         )
 
-    return await settle(info, input, MemberPayload, "member", act)
+    async def again(_: Info, ids: list[str]) -> models.Member:
+        return await members.managed(info.context.actor, ids[0])
+
+    return await settle(info, input, MemberPayload, "member", act, again)
 
 
 @object_type("Changing who belongs to a project.")

@@ -20,6 +20,7 @@ from schema.nodes import find
 
 PayloadT = TypeVar("PayloadT")
 Act = Callable[[], Awaitable[Any]]
+Again = Callable[[Info, list[str]], Awaitable[Any]]
 
 
 class UserErrorCode(Enum):
@@ -67,14 +68,34 @@ def mutation(resolver: Callable[..., Any], description: str) -> Any:
     return field
 
 
-async def settle(info: Info, input: Any, payload: type[PayloadT], member: str, act: Act) -> PayloadT:
+async def found_again(info: Info, ids: list[str]) -> Any:
+    """The object that a mutation made or changed, as it now stands. Raises NotFound where it may not be seen now."""
+    return (await all_found_again(info, ids))[0]
+
+
+async def all_found_again(info: Info, ids: list[str]) -> list[Any]:
+    """As `found_again`, of a mutation that made several."""
+    found = [await find(info, id) for id in ids]
+    if None in found:
+        raise NotFound("What this idempotency key did is gone since, or may no longer be seen.")
+    return found
+
+
+async def still_gone(_: Info, ids: list[str]) -> str:
+    """The id of what a mutation deleted."""
+    return ids[0]
+
+
+async def settle(
+    info: Info, input: Any, payload: type[PayloadT], member: str, act: Act, again: Again = found_again
+) -> PayloadT:
     """Does the act, whose result becomes that member of the payload; a refusal becomes the payload's userErrors.
 
-    With an idempotency key it is done once, and a repeat answers with the object as it now stands. A caller who goes
-    away meanwhile doesn't cut it in half.
+    With an idempotency key it is done once, and a repeat answers with what `again` finds for the ids from then. A
+    caller who goes away meanwhile doesn't cut it in half.
     """
     try:
-        result = await asyncio.shield(_once(info, input, act))
+        result = await asyncio.shield(_once(info, input, act, again))
     except Refusal as refusal:
         return payload(**{member: None, "user_errors": [_user_error(refusal)]})
     finally:
@@ -83,7 +104,7 @@ async def settle(info: Info, input: Any, payload: type[PayloadT], member: str, a
     return payload(**{member: result, "user_errors": []})
 
 
-async def _once(info: Info, input: Any, act: Act) -> Any:
+async def _once(info: Info, input: Any, act: Act, again: Again) -> Any:
     key = getattr(input, "idempotency_key", None)
     if not isinstance(key, str):
         return await act()
@@ -96,24 +117,16 @@ async def _once(info: Info, input: Any, act: Act) -> Any:
         return _ids(results[0])
 
     ids = await idempotency.once(info.context.services.sealer, actor, info.field_name, key, _text(input), act_and_name)
-    return results[0] if ids is None else await _again(info, ids)
+    if ids is None:
+        return results[0]
+    info.context.renew()
+    return await again(info, ids)
 
 
 def _ids(result: Any) -> list[str]:
     if isinstance(result, list):
         return [row.id for row in result]
     return [result if isinstance(result, str) else result.id]
-
-
-async def _again(info: Info, ids: list[str]) -> Any:
-    """What was done before, as it now stands, if the caller may still see it. A deletion answers with the id."""
-    if info.field_name.endswith("Delete") and info.field_name != "templateFieldDelete":
-        return ids[0]
-    info.context.renew()
-    found = [await find(info, id) for id in ids]
-    if None in found:
-        raise NotFound("What this idempotency key did is gone since, or may no longer be seen.")
-    return found if info.field_name == "keyImport" else found[0]
 
 
 def _user_error(refusal: Refusal) -> UserError:

@@ -14,7 +14,7 @@ from schema.context import Info
 from schema.declare import argument, changes, described, given, input_type, node_type, object_type, optional, resolved
 from schema.keys import IssuedKey, issued_keys_of_project
 from schema.members import Member, members_of_project
-from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle
+from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle, still_gone
 from schema.nodes import Node
 from schema.requests import KeyRequest, requests_of_project
 from schema.roles import Role
@@ -210,7 +210,7 @@ async def project_delete(info: Info, input: Annotated[ProjectDeleteInput, argume
     async def act() -> str:
         return await projects.delete(info.context.actor, input.project_id)
 
-    return await settle(info, input, DeletePayload, "deleted_id", act)
+    return await settle(info, input, DeletePayload, "deleted_id", act, still_gone)
 
 
 async def project_node_create(
@@ -230,7 +230,7 @@ async def project_node_delete(
     async def act() -> str:
         return await projects.delete_node(info.context.actor, input.project_node_id)
 
-    return await settle(info, input, DeletePayload, "deleted_id", act)
+    return await settle(info, input, DeletePayload, "deleted_id", act, still_gone)
 
 
 @object_type("Changing projects and their nodes.")

@@ -24,7 +24,7 @@ from schema.declare import (
     optional,
     resolved,
 )
-from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle
+from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle, still_gone
 from schema.nodes import Node
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ async def role_delete(info: Info, input: Annotated[RoleDeleteInput, argument("Th
     async def act() -> str:
         return await roles.delete(info.context.actor, input.role_id)
 
-    return await settle(info, input, DeletePayload, "deleted_id", act)
+    return await settle(info, input, DeletePayload, "deleted_id", act, still_gone)
 
 
 @object_type("Changing roles.")

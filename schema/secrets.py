@@ -10,12 +10,21 @@ from gateway.permissions import POLICY
 from schema.context import Info
 from schema.declare import argument, changes, described, given, input_type, node_type, object_type, optional, resolved
 from schema.keys import IssuedKey
-from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle
+from schema.mutations import (
+    REPEATABLE,
+    USER_ERRORS,
+    DeletePayload,
+    UserError,
+    all_found_again,
+    mutation,
+    settle,
+    still_gone,
+)
 from schema.nodes import Node
 
 
 async def imported_from(root: strawberry.Parent[models.Secret], info: Info) -> models.IssuedKey | None:
-    return await info.context.load(keys.by_id, root.imported_from_id) if root.imported_from_id else None
+    return await info.context.load(keys.visible, root.imported_from_id) if root.imported_from_id else None
 
 
 @node_type(models.Secret, "A name and a sensitive value in a client project.")
@@ -99,7 +108,7 @@ async def key_import(
         sealer = info.context.services.sealer
         return await secrets.import_key(info.context.actor, sealer, input.key_id, input.project_id, input.prefix)
 
-    return await settle(info, input, KeyImportPayload, "secrets", act)
+    return await settle(info, input, KeyImportPayload, "secrets", act, all_found_again)
 
 
 async def secret_create(info: Info, input: Annotated[SecretCreateInput, argument("The new secret.")]) -> SecretPayload:
@@ -128,7 +137,7 @@ async def secret_delete(info: Info, input: Annotated[SecretDeleteInput, argument
     async def act() -> str:
         return await secrets.delete(info.context.actor, input.secret_id)
 
-    return await settle(info, input, DeletePayload, "deleted_id", act)
+    return await settle(info, input, DeletePayload, "deleted_id", act, still_gone)
 
 
 async def secret_reveal(

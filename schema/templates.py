@@ -28,7 +28,7 @@ from schema.declare import (
 )
 from schema.keys import IssuedKey, issued_keys_of_template
 from schema.money import Money
-from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle
+from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle, still_gone
 from schema.nodes import Node
 from schema.requests import KeyRequest, requests_of_template
 from schema.roles import Role
@@ -278,7 +278,7 @@ async def template_delete(
     async def act() -> str:
         return await templates.delete(info.context.actor, input.template_id)
 
-    return await settle(info, input, DeletePayload, "deleted_id", act)
+    return await settle(info, input, DeletePayload, "deleted_id", act, still_gone)
 
 
 async def template_field_add(
