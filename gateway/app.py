@@ -20,10 +20,10 @@ from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
 from schema import root
-from schema.call import request_id_of
 from schema.context import Context, Services
-from schema.credentials import CSRF_HEADER, Credentials
-from schema.view import GraphQLView
+from schema.transport.call import request_id_of
+from schema.transport.credentials import CSRF_HEADER, Credentials
+from schema.transport.view import GraphQLView
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ async def running(services: Services) -> AsyncIterator[None]:
 
 
 class Gateway:
-    """What the GraphQL endpoint asks of the gateway (`schema.call.Application`)."""
+    """What the GraphQL endpoint asks of the gateway (`schema.transport.call.Application`)."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

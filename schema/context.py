@@ -15,8 +15,8 @@ from gateway.permissions import Actor, Permission, Rights, rights_on_all
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
-from schema.call import Call
 from schema.loaders import Batch, KeyT, Loaders, ValueT
+from schema.transport.call import Call
 
 
 @dataclass(frozen=True)

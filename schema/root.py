@@ -12,10 +12,8 @@ from gateway.errors import BadInput
 from gateway.settings import Settings
 from schema.context import Context, Info
 from schema.declare import argument, object_type, resolved
-from schema.documents import LimitedSchema
 from schema.events import Subscription
 from schema.keys import IssuedKey, KeyMutations
-from schema.limits import Limits
 from schema.members import Member, MemberMutations
 from schema.nodes import Node, find
 from schema.projects import Project, ProjectMutations, ProjectNode, ProjectQueries
@@ -24,6 +22,8 @@ from schema.roles import Role, RoleMutations
 from schema.scalars import SCALARS, EventCursor
 from schema.secrets import Secret, SecretMutations
 from schema.templates import KeyTemplate, TemplateField, TemplateMutations
+from schema.transport.documents import LimitedSchema
+from schema.transport.limits import Limits
 from schema.users import User, UserMutations, UserQueries
 
 MOST_NODES = 100

@@ -15,10 +15,10 @@ from gateway.permissions import Actor
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
 from schema.context import Context, Services
-from schema.documents import LimitedSchema
-from schema.execution import answer
-from schema.operation import Operation
 from schema.root import build
+from schema.transport.documents import LimitedSchema
+from schema.transport.execution import answer
+from schema.transport.operation import Operation
 from tests.world import SEALER
 
 ISSUER = "https://tessera.example"

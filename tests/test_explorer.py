@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from graphql import build_schema, parse, validate
 
-from schema.explorer import PAGE
+from schema.transport.explorer import PAGE
 
 CONTRACT = build_schema((Path(__file__).parent / "contract" / "schema.graphql").read_text())
 EXAMPLES = [

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from schema.limits import Limits
+from schema.transport.limits import Limits
 from tests.toy import ORIGIN, PARTNER, Toy, serving_toy
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"

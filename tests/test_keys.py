@@ -1,6 +1,7 @@
 """Issued keys: what becomes of them, by whom, and what is told of it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -147,13 +148,14 @@ async def test_revealing_is_for_the_holder_and_is_audited(scene: Scene) -> None:
 
 async def test_an_ended_key_is_neither_revealed_nor_rotated_nor_ended_again(scene: Scene) -> None:
     await keys.revoke(scene.holder, scene.key.id)
-    for act in (
+    acts: list[Callable[[], Awaitable[IssuedKey]]] = [
         lambda: keys.reveal(scene.holder, scene.key.id),
         lambda: keys.rotate(scene.holder, KEYRING, scene.key.id, 0),
         lambda: keys.revoke(scene.owner, scene.key.id),
         lambda: keys.suspend(scene.owner, scene.key.id),
         lambda: keys.resume(scene.owner, scene.key.id),
-    ):
+    ]
+    for act in acts:
         async with refused(Conflict, "keyId"):
             await act()
 

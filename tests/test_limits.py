@@ -6,8 +6,8 @@ import httpx2
 import pytest
 from graphql import get_introspection_query
 
-from schema.documents import REMEMBERED_CHARACTERS, Documents
-from schema.limits import Limits
+from schema.transport.documents import REMEMBERED_CHARACTERS, Documents
+from schema.transport.limits import Limits
 from tests.toy import Toy, serving_toy, toy_schema
 
 LIMITS = Limits(depth=5, fields=40, root_fields=4, aliases=4, directives=4, tokens=2000, documents_kept=8)

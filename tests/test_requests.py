@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tortoise.exceptions import IntegrityError
@@ -69,7 +70,7 @@ async def test_one_pending_request_a_user_and_template(scene: Scene) -> None:
 
 
 async def test_the_database_itself_refuses_a_second_pending_request(scene: Scene) -> None:
-    row = {"template": scene.template, "project": scene.project, "user": scene.asker.user}
+    row: dict[str, Any] = {"template": scene.template, "project": scene.project, "user": scene.asker.user}
     await KeyRequest.create(**row, requested_at=clock.now())
     with pytest.raises(IntegrityError):
         await KeyRequest.create(**row, requested_at=clock.now())

@@ -12,7 +12,7 @@ import websockets
 from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 
-from schema.limits import Limits
+from schema.transport.limits import Limits
 from tests.test_sse import ABRUPT_CLOSES, ENDLESS, FLOOD, live_subscriptions, settled
 from tests.toy import ORIGIN, PARTNER, Toy, serving_toy
 

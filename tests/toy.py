@@ -12,10 +12,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
 from gateway.errors import CursorExpired, Forbidden, NotFound, Unauthenticated, Unavailable
-from schema.call import Call
-from schema.documents import LimitedSchema
-from schema.limits import Limits
-from schema.view import GraphQLView
+from schema.transport.call import Call
+from schema.transport.documents import LimitedSchema
+from schema.transport.limits import Limits
+from schema.transport.view import GraphQLView
 from tests.serving import serving
 
 ORIGIN = "https://tessera.example"

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from strawberry.http.parse_content_type import parse_content_type
 
 from gateway.errors import BadInput
-from schema.errors import Refused
+from schema.transport.errors import Refused
 
 ValueT = TypeVar("ValueT")
 

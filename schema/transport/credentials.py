@@ -8,8 +8,8 @@ from starlette.requests import HTTPConnection
 from strawberry.http.websocket_origin import normalize_allowed_origins, normalize_origin
 
 from gateway.errors import BadInput, Unauthenticated
-from schema.call import SessionCookie
-from schema.errors import Refused
+from schema.transport.call import SessionCookie
+from schema.transport.errors import Refused
 
 COOKIE = "tessera_session"
 CSRF_HEADER = "x-tessera-csrf"

@@ -17,14 +17,14 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Bas
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Operation as RunningOperation
 
 from gateway.errors import BadInput, LimitExceeded, TesseraError, Unauthenticated, Unavailable
-from schema import execution
-from schema.call import ActorT, Application, address_of, new_request_id
-from schema.credentials import Credentials
-from schema.documents import LimitedSchema
-from schema.errors import fault
-from schema.execution import Answer
-from schema.operation import Operation, operation_of
-from schema.race import first
+from schema.transport import execution
+from schema.transport.call import ActorT, Application, address_of, new_request_id
+from schema.transport.credentials import Credentials
+from schema.transport.documents import LimitedSchema
+from schema.transport.errors import fault
+from schema.transport.execution import Answer
+from schema.transport.operation import Operation, operation_of
+from schema.transport.race import first
 
 BAD_REQUEST, FORBIDDEN = 4400, 4403  # the protocol's own
 SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013  # RFC 6455's registry of close codes

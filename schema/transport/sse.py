@@ -13,11 +13,11 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from schema.accept import MediaType
-from schema.call import Call
-from schema.errors import bare
-from schema.execution import Answer
-from schema.race import first
+from schema.transport.accept import MediaType
+from schema.transport.call import Call
+from schema.transport.errors import bare
+from schema.transport.execution import Answer
+from schema.transport.race import first
 
 COMMENT = b":\n\n"
 COMPLETE = b"event: complete\ndata:\n\n"

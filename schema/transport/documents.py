@@ -23,7 +23,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 
-from schema.limits import Limits, OneMutation, size_rule, too_large
+from schema.transport.limits import Limits, OneMutation, size_rule, too_large
 
 REMEMBERED_CHARACTERS = 16 * 1024  # a longer text is read anew each time, so that what is remembered stays small
 

@@ -10,11 +10,11 @@ from typing import Any
 from graphql import GraphQLError, OperationType
 from strawberry.types import ExecutionResult
 
-from schema.accept import MediaType
-from schema.call import Call
-from schema.documents import LimitedSchema
-from schema.errors import INTERNAL, code_of, public
-from schema.operation import Operation
+from schema.transport.accept import MediaType
+from schema.transport.call import Call
+from schema.transport.documents import LimitedSchema
+from schema.transport.errors import INTERNAL, code_of, public
+from schema.transport.operation import Operation
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from schema.errors import Refused
+from schema.transport.errors import Refused
 
 
 class MediaType(StrEnum):

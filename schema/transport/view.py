@@ -21,15 +21,15 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.unset import UnsetType
 
 from gateway.errors import TesseraError
-from schema import execution, explorer
-from schema.accept import MediaType, negotiated, takes_html
-from schema.call import ActorT, Application, Call, SessionCookie, address_of, request_id_of
-from schema.credentials import COOKIE, Credentials
-from schema.documents import LimitedSchema
-from schema.errors import INTERNAL, Refused, bare, fault, refused
-from schema.operation import Operation, requested
-from schema.sse import EventStream
-from schema.websocket import Connection, Socket, Wire
+from schema.transport import execution, explorer
+from schema.transport.accept import MediaType, negotiated, takes_html
+from schema.transport.call import ActorT, Application, Call, SessionCookie, address_of, request_id_of
+from schema.transport.credentials import COOKIE, Credentials
+from schema.transport.documents import LimitedSchema
+from schema.transport.errors import INTERNAL, Refused, bare, fault, refused
+from schema.transport.operation import Operation, requested
+from schema.transport.sse import EventStream
+from schema.transport.websocket import Connection, Socket, Wire
 
 NOT_STORED = {"Cache-Control": "no-store"}
 

@@ -1,0 +1,1 @@
+"""How operations travel: GraphQL over HTTP, Server-Sent Events and WebSocket, for any schema and any application."""
