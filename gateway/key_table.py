@@ -56,7 +56,7 @@ async def page(
     kept_from: datetime,
 ) -> Page[IssuedKey]:
     """Raises BadInput without the period that an order by usage needs; PeriodTooFine as `usage` does."""
-    rows = _filtered(IssuedKey.filter(project_id=project_id), query, now)
+    rows = _filtered(IssuedKey.filter(project_id=project_id).select_related("user"), query, now)
     if query.column not in BY_USAGE:
         sign = "-" if query.descending else ""
         order = tuple(f"{sign}{column}" for column in dict.fromkeys((query.column, "id")))
@@ -82,7 +82,6 @@ def of_viewer(actor: Actor, states: States, sealer: Sealer, now: datetime) -> Li
 
 
 def _filtered(rows: QuerySet[IssuedKey], query: Query, now: datetime) -> QuerySet[IssuedKey]:
-    rows = rows.select_related("user")
     if query.search:
         rows = rows.filter(
             Q(name_folded__contains=fold(query.search)) | Q(user__name_folded__contains=fold(query.search))
@@ -114,7 +113,7 @@ class _RankedByUsage:
             raise BadInput("Ordering by REQUESTS or TOTAL needs a period.")
         ranks = await self._ranks(rows, fixed)
         wanted = self._sliced(sorted(ranks.values(), reverse=self.query.descending), *bounds)
-        found = await IssuedKey.filter(id__in=[rank[-1] for rank in wanted]).select_related("user")
+        found = await IssuedKey.filter(id__in=[rank[-1] for rank in wanted])
         by_id = {key.id: key for key in found}
         listed = [by_id[rank[-1]] for rank in wanted]
         return self._page(listed, ranks, fixed)

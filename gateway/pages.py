@@ -114,7 +114,7 @@ async def one(listing: Listing[Row], part: Slice) -> Page[Row]:
 
 
 async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> dict[str, Page[Row]]:
-    """The same page of the list of each parent (a column that refers to them), in two statements for any number."""
+    """The same page of the list of each parent (a column that refers to them), in one statement for any number."""
     counts = _Once(lambda: count_each(listing.rows, parent, parent_ids))
     grouped: dict[str, list[Row]] = defaultdict(list)
     for row in await _rows_of_each(listing, parent, parent_ids, part):
@@ -130,11 +130,15 @@ async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str],
 
 
 async def _rows_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[Row]:
-    rows = listing.between(part).filter(**{f"{parent}__in": parent_ids}).order_by(*listing.direction(part))
-    if len(parent_ids) == 1:
-        return await rows.limit(part.size + 1)
-    ids = await _first_ids_of_each(listing, parent, parent_ids, part)
-    return await listing.rows.filter(id__in=ids).order_by(*listing.direction(part)) if ids else []
+    """The first rows of each parent, one more than a page has, in the slice's direction."""
+    order = ", ".join(f'"{c.lstrip("-")}" {"DESC" if c.startswith("-") else "ASC"}' for c in listing.direction(part))
+    place = RawSQL(f'ROW_NUMBER() OVER (PARTITION BY "{parent}" ORDER BY {order})')
+    numbered = listing.between(part).filter(**{f"{parent}__in": parent_ids}).annotate(place=place)
+    numbered.sql()  # builds the statement, whose parameters the next line has
+    sql, values = numbered.query.get_parameterized_sql()
+    ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text
+    found = await connection().execute_query_dict(ranked, values)
+    return [listing.rows.model._init_from_db(**row) for row in found]  # noqa: SLF001  as Tortoise itself makes rows
 
 
 async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]) -> dict[str, int]:
@@ -142,16 +146,6 @@ async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]
     counted = rows.filter(**{f"{parent}__in": parent_ids}).annotate(quantity=Count("id")).group_by(parent)
     found = dict(await counted.values_list(parent, "quantity"))
     return {parent_id: found.get(parent_id, 0) for parent_id in parent_ids}
-
-
-async def _first_ids_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[str]:
-    order = ", ".join(f'"{c.lstrip("-")}" {"DESC" if c.startswith("-") else "ASC"}' for c in listing.direction(part))
-    place = RawSQL(f'ROW_NUMBER() OVER (PARTITION BY "{parent}" ORDER BY {order})')
-    rows = listing.between(part).filter(**{f"{parent}__in": parent_ids}).annotate(place=place).values("id", "place")
-    rows.sql()  # builds the statement, whose parameters the next line has
-    sql, values = rows.query.get_parameterized_sql()
-    ranked = f"SELECT id FROM ({sql}) AS ranked WHERE place <= {part.size + 1}"  # noqa: S608  all of it is our own
-    return [row["id"] for row in await connection().execute_query_dict(ranked, values)]
 
 
 class _Once:

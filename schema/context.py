@@ -1,6 +1,6 @@
 """What every resolver has at hand: who asks, the parts of the gateway, and the operation's loaders."""
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
@@ -51,8 +51,9 @@ class Context(Call[Actor]):
         self.now = clock.now()
         self.loaders = Loaders(self.actor)
 
-    async def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> ValueT | None:
-        return await self.loaders.load(batch, key, *arguments)
+    def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
+        """As `Loaders.load`."""
+        return self.loaders.load(batch, key, *arguments)
 
     async def rights(self, project_id: str) -> Rights:
         return await self.load(rights_on_all, project_id) or Rights()

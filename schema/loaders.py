@@ -28,9 +28,9 @@ class Loaders:
         loader = self._loaders.get((batch, *arguments))
         if loader is None:
             loader = self._loaders[batch, *arguments] = self._loader(batch, arguments)
+        future: asyncio.Future[ValueT | None] = loader.load(key)
         # A failing field cancels its siblings; the future that they share with others must live on.
-        value: ValueT | None = await asyncio.shield(loader.load(key))
-        return value
+        return future.result() if future.done() else await asyncio.shield(future)
 
     def _loader(self, batch: Batch[Any, Any], arguments: tuple[Hashable, ...]) -> DataLoader[Any, Any]:
         async def fetch(keys: list[Any]) -> list[Any]:
