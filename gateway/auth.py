@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from gateway import clock
-from gateway.database import unavailable_when_down
+from gateway.database import in_time
 from gateway.errors import CursorExpired, Unauthenticated, Unavailable
 from gateway.events import EventLog
 from gateway.permissions import Actor
@@ -34,9 +34,8 @@ class Authenticator:
         if token is None:
             return Actor(address=address)
         try:
-            with unavailable_when_down():
-                is_session = typ_of(token) == SESSION_TYP
-                actor = await (self._by_session(token) if is_session else self._by_key(token))
+            is_session = typ_of(token) == SESSION_TYP
+            actor = await in_time(self._by_session(token) if is_session else self._by_key(token))
         except BadToken:
             raise Unauthenticated(REFUSED) from None
         return replace(actor, address=address, token=token)

@@ -1,9 +1,10 @@
 """The database: where it is, how it is opened, and how it is brought to the present schema."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
@@ -14,8 +15,11 @@ from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
 from gateway.errors import Conflict, TesseraError, Unavailable
 
+ResultT = TypeVar("ResultT")
+
 APPS = {"models": {"models": ["models"], "migrations": "models.migrations"}}
 NEWEST = MigrationTarget(app_label="models", name="__latest__")
+ANSWER_WITHIN_SECONDS = 3.0
 MIGRATION_LOCK = 0x7E55E2A  # any number that all gateways share
 DOWN = (  # Tortoise lets through what asyncpg and the socket raise
     DBConnectionError,
@@ -97,6 +101,22 @@ async def opened(url: str) -> AsyncIterator[None]:
         if lacking:
             raise OutOfDate(f"The database lacks {', '.join(lacking)}: call `tessera migrate` first.")
         yield
+
+
+async def in_time(reading: Coroutine[Any, Any, ResultT], seconds: float = ANSWER_WITHIN_SECONDS) -> ResultT:
+    """The result of statements outside any transaction. Raises Unavailable where the database is down, or hangs.
+
+    What hangs is cancelled but not waited for: asyncpg first waits for the server to confirm that.
+    """
+    task = asyncio.create_task(reading)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+    with unavailable_when_down():
+        if not done:
+            raise TimeoutError
+        return task.result()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from itertools import islice
 import structlog
 
 from gateway import audit, clock
-from gateway.database import connection
+from gateway.database import connection, in_time
 from gateway.errors import BadInput, CursorExpired
 from gateway.permissions import Actor
 from gateway.sealing import Sealer, Unsealable
@@ -144,17 +144,21 @@ class EventLog:
         return events
 
     async def _tail(self) -> None:
+        is_failing = False
         while True:
             self._woken.clear()
             try:
                 await self._read()
+                is_failing = False
             except Exception:
-                log.exception("The event log can't be read; trying again.")
+                if not is_failing:
+                    log.exception("The event log can't be read; trying again and again.")
+                is_failing = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
 
     async def _read(self) -> None:
-        while events := await after(self._position):
+        while events := await in_time(after(self._position)):  # a connection may hang, and another not
             async with self._grown:  # both together: followers count back from the position
                 self._recent.extend(events)
                 self._position = events[-1].position

@@ -1,6 +1,5 @@
 """The plain routes beside GraphQL, and how they say no: problem details (RFC 9457)."""
 
-import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +18,6 @@ from gateway.errors import Unavailable
 from gateway.signing import Keyring
 
 JWKS_SECONDS = 60
-READY_WITHIN_SECONDS = 2.0
 RETRY_AFTER = {"Retry-After": "1"}
 
 log = structlog.get_logger(__name__)
@@ -27,9 +25,11 @@ log = structlog.get_logger(__name__)
 
 def routes(keyring: Keyring) -> list[Route]:
     async def jwks(_: Request) -> Response:
-        with database.unavailable_when_down():
-            keys = await keyring.jwks()
-        return _json(keys, "application/jwk-set+json", {"Cache-Control": f"public, max-age={JWKS_SECONDS}"})
+        return _json(
+            await database.in_time(keyring.jwks()),
+            "application/jwk-set+json",
+            {"Cache-Control": f"public, max-age={JWKS_SECONDS}"},
+        )
 
     return [Route("/.well-known/jwks.json", jwks), Route("/healthz", healthy), Route("/readyz", ready)]
 
@@ -41,10 +41,7 @@ async def healthy(_: Request) -> Response:
 
 async def ready(_: Request) -> Response:
     """Whether calls can be served: the database is reached, and has the schema that the code needs."""
-    with database.unavailable_when_down():
-        async with asyncio.timeout(READY_WITHIN_SECONDS):
-            lacking = await database.pending_migrations()
-    if lacking:
+    if await database.in_time(database.pending_migrations()):
         raise Unavailable("The database lacks migrations: call `tessera migrate`.")
     return _json({"status": "ready"})
 
@@ -61,7 +58,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
-    log.warning("unavailable", exc_info=error.__cause__ or error)
+    log.warning("unavailable", cause=repr(error.__cause__ or error))
     return problem(503, str(error), RETRY_AFTER)
 
 

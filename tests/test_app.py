@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -200,6 +200,8 @@ class Wire:
         self._parts = urlsplit(database_url)
         self._tasks: set[asyncio.Task[None]] = set()
         self._port = 0
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     @property
     def url(self) -> str:
@@ -209,7 +211,11 @@ class Wire:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
+    async def hang(self) -> None:
+        self._flows.clear()
+
     async def cut(self) -> None:
+        self._flows.set()
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -219,35 +225,39 @@ class Wire:
         folder = parse_qs(self._parts.query)["host"][0]
         far_reader, far_writer = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
         for source, target in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(pump(source, target))
+            task = asyncio.create_task(self._pump(source, target))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-
-async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65536):
-            target.write(data)
-            await target.drain()
-    finally:
-        target.close()
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self._flows.wait()
+                target.write(data)
+                await target.drain()
+        finally:
+            target.close()
 
 
 @pytest.mark.skipif("TESSERA_TEST_POSTGRES_URL" in os.environ, reason="the wire goes to a Unix socket")
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
-async def test_without_its_database_it_is_unavailable_until_that_is_back(settings: Settings) -> None:
+@pytest.mark.parametrize("take_away", [Wire.cut, Wire.hang])
+async def test_without_its_database_it_is_unavailable_until_that_is_back(
+    settings: Settings, take_away: Callable[[Wire], Awaitable[None]]
+) -> None:
     """Who holds a token is told to come again: the token may be good."""
     wire = Wire(settings.database_url)
     await wire.mend()
     settings = settings.model_copy(update={"database_url": wire.url})
     async with gateway_of(settings) as client:
         headers = {"Authorization": f"Bearer {await session_token(settings)}"}
-        await wire.cut()
+        await take_away(wire)
         for answer in (await until_ready_is(client, 503), await ask_who(client, headers)):
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
         assert (await client.get("/healthz")).status_code == 200
         assert problem_of(await client.get("/.well-known/jwks.json"))["status"] == 503
+        await wire.cut()
         await wire.mend()
         await until_ready_is(client, 200)
         assert (await ask_who(client, headers)).json()["data"]["viewer"]["user"]["name"] == "Ada"
