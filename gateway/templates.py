@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypedDict, TypeVar
 
+from tortoise.expressions import F, Q, Subquery
+from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
-from gateway import clock, events, requests
+from gateway import clock, events, keys, requests
 from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, within
 from gateway.names import checked_name, checked_text
 from gateway.permissions import Actor, projects_seen, require, require_caller
 from gateway.pricing import checked_price
-from models import Project, ProjectNode, Role, Template, TemplateField
+from models import IssuedKey, Project, ProjectNode, Role, Template, TemplateField
 from models.fields import named
 
 MOST_TEMPLATES, MOST_FIELDS = 1000, 50
@@ -86,10 +88,17 @@ async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list
     return templates
 
 
-async def fields_of(_: Actor, template_ids: Sequence[str]) -> dict[str, list[TemplateField]]:
-    """The fields of each template in their order, each with its node; those of a deleted template stay."""
+async def fields_of(actor: Actor, template_ids: Sequence[str]) -> dict[str, list[TemplateField]]:
+    """The fields of each template in their order, each with its node; those of a deleted template stay.
+
+    None for one who reaches the template by a reference alone: who neither sees the project nor holds a key.
+    """
     fields: dict[str, list[TemplateField]] = {template_id: [] for template_id in template_ids}
-    living = TemplateField.filter(template_id__in=template_ids, deleted_at=None).select_related("node")
+    seen = Q(template__project_id__in=projects_seen(actor))
+    if actor.user:
+        held = IssuedKey.filter(keys.in_states(keys.LIVING, clock.now()), user_id=actor.user.id)
+        seen |= Q(template_id__in=Subquery(held.values("template_id")))
+    living = TemplateField.filter(seen, template_id__in=template_ids, deleted_at=None).select_related("node")
     for field in await living.order_by("position", "id"):
         fields[field.template_id].append(field)
     return fields
@@ -122,12 +131,12 @@ async def create(
     }
     with refusing_duplicates(TAKEN, ["name"]):
         async with in_transaction():
+            await _lock_order(project_id)
             await require(actor, "template.create", project_id)
-            siblings = await _locked_siblings(project_id)
-            _require_room(len(siblings) + 1, MOST_TEMPLATES, "templates")
+            position = await _in_order(project_id).count()
+            _require_room(position + 1, MOST_TEMPLATES, "templates in a project")
             columns = await _columns(project_id, changes)
-            _require_free_name(columns["name"], siblings, TAKEN)
-            template = await Template.create(project_id=project_id, position=len(siblings), **columns)
+            template = await Template.create(project_id=project_id, position=position, **columns)
             await _add_fields(template, fields)
             await events.append(actor, "template.created", template.id, project_id=project_id)
     return template
@@ -144,20 +153,17 @@ async def update(
                 raise Conflict("The template was changed meanwhile; look at it again.", ["expectedVersion"])
             template.update_from_dict(await _columns(template.project_id, changes))
             if "position" in changes:
-                siblings = await _locked_siblings(template.project_id)
-                await _move(template, siblings, _given(changes["position"], "position"))
-            await _changed(actor, template)
-    return template
+                await _move(_in_order(template.project_id), template, _given(changes["position"], "position"))
+            return await _changed(actor, template)
 
 
 async def delete(actor: Actor, template_id: str) -> str:
     """Takes the tile away and cancels its pending requests; its id. Keys go on. Raises NotFound, Forbidden."""
     async with in_transaction():
         template = await _locked(actor, "template.delete", template_id)
-        siblings = await _locked_siblings(template.project_id)
-        await _put_in_order([each for each in siblings if each.id != template.id])
         template.deleted_at = clock.now()
         await template.save(update_fields=["deleted_at"])
+        await _close_gap(_in_order(template.project_id), template)
         await requests.cancel_pending(actor, template.id)
         await events.append(actor, "template.deleted", template.id, project_id=template.project_id)
     return template.id
@@ -168,36 +174,34 @@ async def delete(actor: Actor, template_id: str) -> str:
 
 async def add_field(actor: Actor, template_id: str, field: NewField) -> Template:
     """Puts a field last. Raises NotFound, Forbidden, Invalid, Conflict, LimitExceeded."""
-    with refusing_duplicates(FIELD_TAKEN, ["field", "name"]):
-        async with in_transaction():
-            template = await _locked(actor, "template.update", template_id)
-            siblings = (await fields_of(actor, [template.id]))[template.id]
-            _require_room(len(siblings) + 1, MOST_FIELDS, "fields")
-            with within("field"):
-                await _add_field(template, field, siblings)
-            return await _changed(actor, template)
+    async with in_transaction():
+        template = await _locked(actor, "template.update", template_id)
+        position = await _fields_in_order(template.id).count()
+        with within("field"):
+            _require_room(position + 1, MOST_FIELDS, "fields in a template")
+            await _add_field(template, field, position)
+        return await _changed(actor, template)
 
 
 async def update_field(actor: Actor, field_id: str, changes: FieldChanges) -> Template:
     """Raises NotFound, Forbidden, Invalid, Conflict."""
     with refusing_duplicates(FIELD_TAKEN, ["name"]):
         async with in_transaction():
-            template, field, siblings = await _locked_field(actor, field_id)
+            template, field = await _locked_field(actor, field_id)
             field.update_from_dict(await _field_columns(template.project_id, changes))
-            _require_free_name(field.name, [each for each in siblings if each.id != field.id], FIELD_TAKEN)
-            await field.save()
             if "position" in changes:
-                await _move(field, siblings, _given(changes["position"], "position"))
+                await _move(_fields_in_order(template.id), field, _given(changes["position"], "position"))
+            await field.save()
             return await _changed(actor, template)
 
 
 async def delete_field(actor: Actor, field_id: str) -> Template:
     """Raises NotFound, Forbidden."""
     async with in_transaction():
-        template, field, siblings = await _locked_field(actor, field_id)
+        template, field = await _locked_field(actor, field_id)
         field.deleted_at = clock.now()
         await field.save(update_fields=["deleted_at"])
-        await _put_in_order([each for each in siblings if each.id != field.id])
+        await _close_gap(_fields_in_order(template.id), field)
         return await _changed(actor, template)
 
 
@@ -209,59 +213,48 @@ async def _changed(actor: Actor, template: Template) -> Template:
 
 
 async def _add_fields(template: Template, fields: Sequence[NewField]) -> None:
-    siblings: list[TemplateField] = []
-    _require_room(len(fields), MOST_FIELDS, "fields")
+    _require_room(len(fields), MOST_FIELDS, "fields in a template", "fields")
     for index, field in enumerate(fields):
         with within("fields", str(index)):
-            siblings.append(await _add_field(template, field, siblings))
+            await _add_field(template, field, index)
 
 
-async def _add_field(template: Template, field: NewField, siblings: Sequence[TemplateField]) -> TemplateField:
+async def _add_field(template: Template, field: NewField, position: int) -> None:
     changes: FieldChanges = {"name": field.name, "description": field.description, "value": field.value}
     columns = await _field_columns(template.project_id, changes)
-    _require_free_name(columns["name"], siblings, FIELD_TAKEN)
-    return await TemplateField.create(template=template, position=len(siblings), **columns)
+    with refusing_duplicates(FIELD_TAKEN, ["name"]):
+        await TemplateField.create(template=template, position=position, **columns)
 
 
 # Looking at what is asked
 
 
-async def _locked(actor: Actor, action: str, template_id: str) -> Template:
-    """The template as it stands until the transaction ends, for one who may act so on it."""
+async def _locked(actor: Actor, action: str, template_id: str, missing: NotFound | None = None) -> Template:
+    """The template as it and the order stand until the transaction ends, for one who may act so on it."""
     require_caller(actor, action)
-    missing = NotFound(UNKNOWN, ["templateId"])
-    template = await Template.filter(id=template_id, deleted_at=None).first()
+    missing = missing or NotFound(UNKNOWN, ["templateId"])
+    template = await Template.get_or_none(id=template_id)
+    if template:
+        await _lock_order(template.project_id)
+        template = await Template.filter(id=template_id, deleted_at=None).select_for_update().first()
     if template is None:
         raise missing
     await require(actor, action, template.project_id, missing)
-    siblings = await _locked_siblings(template.project_id)
-    for each in siblings:
-        if each.id == template_id:
-            return each
-    raise missing  # another took it away before we had the lock
+    return template
 
 
-async def _locked_siblings(project_id: str) -> list[Template]:
-    """The project's templates in their order, which nobody adds to or changes until the transaction ends."""
-    await Project.filter(id=project_id).select_for_update(no_key=True).first()
-    living = Template.filter(project_id=project_id, deleted_at=None)
-    return sorted(await living.order_by("id").select_for_update(), key=lambda each: (each.position, each.id))
-
-
-async def _locked_field(actor: Actor, field_id: str) -> tuple[Template, TemplateField, list[TemplateField]]:
-    """A field, with its template locked and the template's fields in their order."""
+async def _locked_field(actor: Actor, field_id: str) -> tuple[Template, TemplateField]:
+    """A field, and its template, as they stand until the transaction ends, for one who may change them."""
     require_caller(actor, "template.update")
     missing = NotFound(UNKNOWN_FIELD, ["fieldId"])
-    found = await TemplateField.get_or_none(id=field_id, deleted_at=None).select_related("template")
-    if found is None or found.template.deleted_at:
+    found = await TemplateField.get_or_none(id=field_id)
+    if found is None:
         raise missing
-    await require(actor, "template.update", found.template.project_id, missing)
-    template = await _locked(actor, "template.update", found.template_id)
-    siblings = (await fields_of(actor, [template.id]))[template.id]
-    field = next((each for each in siblings if each.id == field_id), None)
-    if field is None:  # another took it away before we had the lock
+    template = await _locked(actor, "template.update", found.template_id, missing)
+    field = await TemplateField.get_or_none(id=field_id, deleted_at=None)
+    if field is None:
         raise missing
-    return template, field, siblings
+    return template, field
 
 
 async def _columns(project_id: str, changes: TemplateChanges) -> dict[str, Any]:
@@ -277,7 +270,9 @@ async def _columns(project_id: str, changes: TemplateChanges) -> dict[str, Any]:
 
 
 async def _checked_role(project_id: str, role_id: str) -> str:
-    if not await Role.exists(id=role_id, project_id=project_id, deleted_at=None):
+    """The role's id; it is locked, so that it isn't deleted while it is being put to use."""
+    living = Role.filter(id=role_id, project_id=project_id, deleted_at=None)
+    if await living.select_for_update(no_key=True).first() is None:
         raise NotFound("There is no such role in the project.", ["roleId"])
     if not await requests.may_view_project(role_id, project_id):
         raise Invalid("A key with this role could not see the project: give it PROJECT_VIEW.", ["roleId"])
@@ -311,31 +306,36 @@ def _given(value: Given | None, *path: str) -> Given:
     return value
 
 
-def _require_room(wanted: int, most: int, noun: str) -> None:
+def _require_room(wanted: int, most: int, what: str, *path: str) -> None:
     if wanted > most:
-        raise LimitExceeded(f"There can be at most {most} {noun}.")
+        raise LimitExceeded(f"There can be at most {most} {what}.", path)
 
 
-def _require_free_name(name: str, siblings: Sequence[Template] | Sequence[TemplateField], sentence: str) -> None:
-    if any(each.name == name for each in siblings):
-        raise Conflict(sentence, ["name"])
+# Order: positions among the living are 0, 1, 2 and so on, of a project's templates and of a template's fields
 
 
-# Order
+async def _lock_order(project_id: str) -> None:
+    """Until the transaction ends nobody else adds, moves or deletes a template or a field of the project."""
+    await Project.filter(id=project_id).select_for_update(no_key=True).first()
 
 
-async def _move(row: Row, siblings: Sequence[Row], position: int) -> None:
-    """Puts a row of the list where it is wanted: 0 is first, past the end is last."""
+def _in_order(project_id: str) -> QuerySet[Template]:
+    return Template.filter(project_id=project_id, deleted_at=None)
+
+
+def _fields_in_order(template_id: str) -> QuerySet[TemplateField]:
+    return TemplateField.filter(template_id=template_id, deleted_at=None)
+
+
+async def _move(rows: QuerySet[Row], row: Row, position: int) -> None:
+    """Makes room for a row where it is wanted, and gives it that position; past the end is last."""
     if position < 0:
         raise Invalid("A position is 0 or more.", ["position"])
-    others = [each for each in siblings if each.id != row.id]
-    others.insert(position, row)
-    await _put_in_order(others)
+    position = min(position, await rows.count() - 1)
+    await rows.filter(position__gt=row.position, position__lte=position).update(position=F("position") - 1)
+    await rows.filter(position__gte=position, position__lt=row.position).update(position=F("position") + 1)
+    row.position = position
 
 
-async def _put_in_order(rows: Sequence[Row]) -> None:
-    """Positions without gaps; only the rows that moved are written."""
-    for position, row in enumerate(rows):
-        if row.position != position:
-            row.position = position
-            await row.save(update_fields=["position"])
+async def _close_gap(rows: QuerySet[Row], gone: Row) -> None:
+    await rows.filter(position__gt=gone.position).update(position=F("position") - 1)
