@@ -1,14 +1,18 @@
 """The database: where it is, how it is opened, and how it is brought to the present schema."""
 
 import asyncio
+import fcntl
+import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import anyio.to_thread
 import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext, require_context
 from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
@@ -131,7 +135,7 @@ def unavailable_when_down() -> Iterator[None]:
 async def migrate(url: str) -> list[str]:
     """Brings the database to the newest schema; the names of the migrations that it took.
 
-    Of several that try at once on PostgreSQL one does it, and the rest wait. SQLite rebuilds a table by dropping it,
+    Of several that try at once one does it, and the rest wait. SQLite rebuilds a table by dropping it,
     and with foreign keys on that would erase the rows that refer to it, so they are off meanwhile.
     """
     if is_sqlite(url):
@@ -188,8 +192,9 @@ def _executor(connection: BaseDBAsyncClient, settings: dict[str, Any]) -> Migrat
 
 @asynccontextmanager
 async def _alone(connection: BaseDBAsyncClient) -> AsyncIterator[None]:
-    if connection.capabilities.dialect == "sqlite":
-        yield
+    if isinstance(connection, SqliteClient):
+        async with _alone_in(Path(connection.filename).parent):
+            yield
         return
     # Held by a connection of its own: migrations begin transactions on others of the pool.
     async with connection.acquire_connection() as holder:
@@ -198,6 +203,17 @@ async def _alone(connection: BaseDBAsyncClient) -> AsyncIterator[None]:
             yield
         finally:
             await holder.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+
+
+@asynccontextmanager
+async def _alone_in(folder: Path) -> AsyncIterator[None]:
+    """Of all processes that ask so; the lock goes with the process, and leaves nothing behind."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        await anyio.to_thread.run_sync(fcntl.flock, descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sqlite_path(url: str) -> Path:

@@ -19,7 +19,7 @@ log = structlog.get_logger("tessera.http")
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Has everything that this process logs, by us or by a library, written to stderr in one form."""
+    """Has all that this process logs written to stderr in one form; of most libraries, warnings alone."""
     is_seen = sys.stderr.isatty()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -35,7 +35,9 @@ def configure(level: int = logging.INFO) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for talker in ("gateway", "schema", "tessera", "uvicorn"):
+        logging.getLogger(talker).setLevel(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -231,6 +231,11 @@ def test_migrating_says_what_it_did(tessera: Tessera) -> None:
     assert tessera.said("migrate") == "The database has the newest schema."
 
 
+async def test_processes_that_start_together_on_an_empty_folder_migrate_it_once(tessera: Tessera) -> None:
+    said = await asyncio.gather(*(asyncio.to_thread(tessera.said, "migrate") for _ in range(4)))
+    assert sorted(said)[1:] == ["The database has the newest schema."] * 3
+
+
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
 async def test_commands_refuse_a_postgresql_that_was_not_migrated(database_url: str, tmp_path: Path) -> None:
     tessera = Tessera(tmp_path, database_url=database_url)
