@@ -76,8 +76,7 @@ async def pages_of_templates(
 
 def of_viewer(actor: Actor, states: States, sealer: Sealer, now: datetime) -> Listing[IssuedKey]:
     """The keys that the actor has received, the newest first; a key has itself alone."""
-    own = {"id": actor.issued_key.id} if actor.issued_key else {"user_id": actor.user_id}
-    rows = _filtered(IssuedKey.filter(**own), Query(states=states), now)
+    rows = _filtered(keys.held_by(actor), Query(states=states), now)
     return Listing(rows, ("-id",), f"viewer keys {actor.id} {states}", sealer)
 
 

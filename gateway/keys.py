@@ -46,12 +46,17 @@ async def by_request(_: Actor, request_ids: Sequence[str]) -> dict[str, IssuedKe
     return {key.request_id: key for key in await IssuedKey.filter(request_id__in=request_ids)}
 
 
+def held_by(actor: Actor) -> QuerySet[IssuedKey]:
+    """The keys that the actor has received; a key has itself alone."""
+    return IssuedKey.filter(id=actor.key_id) if actor.issued_key else IssuedKey.filter(user_id=actor.user_id or "")
+
+
 async def living_of_viewer(actor: Actor, template_ids: Sequence[str]) -> dict[str, IssuedKey]:
     """The actor's own active or suspended key from each template."""
     if actor.user is None:
         return {}
-    own = IssuedKey.filter(user_id=actor.user.id, template_id__in=template_ids)
-    return {key.template_id: key for key in await own.filter(in_states(LIVING, clock.now()))}
+    own = held_by(actor).filter(in_states(LIVING, clock.now()), template_id__in=template_ids)
+    return {key.template_id: key for key in await own}
 
 
 def present_state(key: IssuedKey, now: datetime) -> KeyState:

@@ -15,7 +15,7 @@ from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, within
 from gateway.names import checked_name, checked_text
 from gateway.permissions import Actor, projects_seen, require, require_caller
 from gateway.pricing import checked_price
-from models import IssuedKey, Project, ProjectNode, Role, Template, TemplateField
+from models import Project, ProjectNode, Role, Template, TemplateField
 from models.fields import named
 
 MOST_TEMPLATES, MOST_FIELDS = 1000, 50
@@ -96,7 +96,7 @@ async def fields_of(actor: Actor, template_ids: Sequence[str]) -> dict[str, list
     fields: dict[str, list[TemplateField]] = {template_id: [] for template_id in template_ids}
     seen = Q(template__project_id__in=projects_seen(actor))
     if actor.user:
-        held = IssuedKey.filter(keys.in_states(keys.LIVING, clock.now()), user_id=actor.user.id)
+        held = keys.held_by(actor).filter(keys.in_states(keys.LIVING, clock.now()))
         seen |= Q(template_id__in=Subquery(held.values("template_id")))
     living = TemplateField.filter(seen, template_id__in=template_ids, deleted_at=None).select_related("node")
     for field in await living.order_by("position", "id"):
