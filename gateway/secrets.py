@@ -9,17 +9,18 @@ from tortoise.transactions import in_transaction
 
 from gateway import audit, clock, events, keys, templates
 from gateway.database import refusing_duplicates
-from gateway.errors import Conflict, Invalid, NotFound
+from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound
 from gateway.names import checked_text
-from gateway.permissions import Actor, Permission, projects_with, require, require_caller, rights_on
+from gateway.permissions import Actor, Permission, permitted, projects_with, require, require_caller
 from gateway.sealing import Sealer
 from gateway.signing import Keyring
-from models import IssuedKey, Secret
+from models import IssuedKey, Project, Secret, User
 
 NAME = re.compile(r"[A-Za-z0-9_]{1,210}")
 PREFIX = re.compile(r"[A-Za-z0-9_]{1,100}")
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]+")
 LONGEST_VALUE = 100_000
+MOST_SECRETS = 1000
 UNKNOWN = "There is no such secret."
 TAKEN = "The project has a secret of this name."
 PURPOSE = "secret"
@@ -61,10 +62,12 @@ async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list
 async def create(
     actor: Actor, sealer: Sealer, project_id: str, *, name: str, value: str, description: str | None = None
 ) -> Secret:
-    """Raises NotFound, Forbidden, Invalid, Conflict."""
+    """Raises NotFound, Forbidden, Invalid, Conflict, LimitExceeded."""
     with refusing_duplicates(TAKEN, ["name"]):
         async with in_transaction():
+            await _lock_project(project_id)
             await require(actor, "secret.create", project_id)
+            await _require_room(project_id, 1)
             secret = Secret(
                 project_id=project_id,
                 name=_checked_name(name),
@@ -85,17 +88,18 @@ async def update(actor: Actor, sealer: Sealer, secret_id: str, changes: SecretCh
 
 
 async def delete(actor: Actor, secret_id: str) -> str:
-    """Its id. Raises NotFound, Forbidden."""
+    """Hides the secret, and erases its value, which nobody may read again; its id. Raises NotFound."""
     async with in_transaction():
         secret = await _locked(actor, "secret.delete", secret_id)
         secret.deleted_at = clock.now()
-        await secret.save(update_fields=["deleted_at"])
+        secret.sealed_value = None if secret.sealed_value is None else b""
+        await secret.save(update_fields=["deleted_at", "sealed_value"])
         await events.append(actor, "secret.deleted", secret.id, project_id=secret.project_id)
     return secret.id
 
 
 async def reveal(actor: Actor, secret_id: str) -> Secret:
-    """Lets one who manages the project have the value, and remembers that. Raises NotFound, Forbidden."""
+    """Lets one who manages the project have the value, and remembers that. Raises NotFound."""
     async with in_transaction():
         secret = await _locked(actor, "secret.reveal", secret_id)
         await audit.enter(actor, "secret.revealed", secret.id, secret.project_id, clock.now())
@@ -113,25 +117,32 @@ async def value_of(secret: Secret, sealer: Sealer, keyring: Keyring) -> str | No
 async def import_key(actor: Actor, sealer: Sealer, key_id: str, project_id: str, prefix: str) -> list[Secret]:
     """The secrets PREFIX_token and PREFIX_FIELD for each information field: all of them, or none.
 
-    Raises NotFound, Forbidden, Invalid; Conflict for a name that is taken or a key that has ended.
+    Raises NotFound, Forbidden, Invalid, LimitExceeded; Conflict for a name that is taken or a key that has ended.
     """
     user = require_caller(actor, "key.import")
     if not PREFIX.fullmatch(prefix):
         raise Invalid("A prefix has 1 to 100 Latin letters, digits and underscores.", ["prefix"])
     with refusing_duplicates("A secret of one of these names was made meanwhile.", ["prefix"]):
         async with in_transaction():
+            await _lock_project(project_id)
             await require(actor, "key.import", project_id)
-            key = await IssuedKey.get_or_none(id=key_id, user_id=user.id)
-            if key is None:
-                raise NotFound("There is no such key among those that you hold.", ["keyId"])
-            if keys.present_state(key, clock.now()) not in keys.LIVING:
-                raise Conflict("This key has ended.", ["keyId"])
-            secrets = await _secrets_of(sealer, key, project_id, prefix)
+            key = await _held_key(user, key_id)
+            secrets = await _secrets_of(actor, sealer, key, project_id, prefix)
             await _require_free_names(project_id, [secret.name for secret in secrets])
+            await _require_room(project_id, len(secrets))
             return [await _added(actor, secret) for secret in secrets]
 
 
-async def _secrets_of(sealer: Sealer, key: IssuedKey, project_id: str, prefix: str) -> list[Secret]:
+async def _held_key(user: User, key_id: str) -> IssuedKey:
+    key = await IssuedKey.get_or_none(id=key_id, user_id=user.id)
+    if key is None:
+        raise NotFound("There is no such key among those that you hold.", ["keyId"])
+    if keys.present_state(key, clock.now()) not in keys.LIVING:
+        raise Conflict("This key has ended.", ["keyId"])
+    return key
+
+
+async def _secrets_of(actor: Actor, sealer: Sealer, key: IssuedKey, project_id: str, prefix: str) -> list[Secret]:
     def secret(name: str, description: str) -> Secret:
         return Secret(
             project_id=project_id,
@@ -141,7 +152,7 @@ async def _secrets_of(sealer: Sealer, key: IssuedKey, project_id: str, prefix: s
         )
 
     made = [secret("token", key.description)]
-    for field in (await templates.fields_of(Actor(), [key.template_id]))[key.template_id]:
+    for field in (await templates.fields_of(actor, [key.template_id]))[key.template_id]:
         made.append(secret(field.name, field.description))
         made[-1].sealed_value = _sealed(sealer, made[-1], templates.value_of(field))
     return made
@@ -154,6 +165,16 @@ async def _require_free_names(project_id: str, names: Sequence[str]) -> None:
         raise Conflict(f"These names are taken, or would be given twice: {', '.join(clash)}.", ["prefix"])
 
 
+async def _lock_project(project_id: str) -> None:
+    """Until the transaction ends nobody else adds a secret to it, or deletes it."""
+    await Project.filter(id=project_id).select_for_update(no_key=True).first()
+
+
+async def _require_room(project_id: str, more: int) -> None:
+    if await Secret.filter(project_id=project_id, deleted_at=None).count() + more > MOST_SECRETS:
+        raise LimitExceeded(f"There can be at most {MOST_SECRETS} secrets in a project.")
+
+
 async def _added(actor: Actor, secret: Secret) -> Secret:
     await secret.save(force_create=True)
     await events.append(actor, "secret.created", secret.id, project_id=secret.project_id)
@@ -163,13 +184,10 @@ async def _added(actor: Actor, secret: Secret) -> Secret:
 async def _locked(actor: Actor, action: str, secret_id: str) -> Secret:
     """The secret as it stands until the transaction ends, for one who may act so on it."""
     require_caller(actor, action)
-    missing = NotFound(UNKNOWN, ["secretId"])
     secret = await Secret.filter(id=secret_id, deleted_at=None).select_for_update().first()
-    if secret is None:
-        raise missing
-    rights = await rights_on(actor, secret.project_id)
-    if not rights.allow(Permission.PROJECT_MANAGE):  # a secret is not even seen without the right to read it
-        raise missing
+    # Without the right to read it a secret isn't even seen.
+    if secret is None or not await permitted(actor, action, [secret.project_id]):
+        raise NotFound(UNKNOWN, ["secretId"])
     return secret
 
 
@@ -189,9 +207,10 @@ def _sealed(sealer: Sealer, secret: Secret, value: str) -> bytes:
 
 
 def _checked_name(name: str | None) -> str:
-    if not NAME.fullmatch(name or ""):
+    trimmed = (name or "").strip()
+    if not NAME.fullmatch(trimmed):
         raise Invalid("A secret's name has 1 to 210 Latin letters, digits and underscores.", ["name"])
-    return name or ""
+    return trimmed
 
 
 def _checked_value(value: str | None) -> str:
