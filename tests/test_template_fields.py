@@ -7,7 +7,7 @@ import pytest
 from gateway import keys, projects, templates
 from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, Refusal
 from gateway.permissions import Actor, Permission
-from gateway.templates import FieldChanges, FieldValue, NewField
+from gateway.templates import FieldValue, NewField
 from models import Project, ProjectNode, Role, Template, TemplateField
 from tests.asking import ask
 from tests.world import ANONYMOUS, by_key, issued_key, join, node, owned_project, person, refused, role, template, told
@@ -32,7 +32,8 @@ class Scene:
         return await templates.create(self.ada, self.project.id, role_id=self.caller.id, name=name, fields=fields)
 
     async def change_field(self, **changes: Any) -> Template:
-        return await templates.update_field(self.ada, self.field.id, FieldChanges(**changes))
+        named: Any = changes
+        return await templates.update_field(self.ada, self.field.id, named)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from gateway import requests, roles, templates
 from gateway.clock import now
 from gateway.errors import Conflict, Forbidden, Invalid, LimitExceeded, NotFound, Unauthenticated
 from gateway.permissions import Actor, Permission
-from gateway.templates import FieldChanges, FieldValue, NewField, TemplateChanges
+from gateway.templates import FieldValue, NewField
 from models import IssuedKey, KeyRequest, KeyState, Project, ProjectNode, RequestState, Role, Template, TemplateField
 from tests.statements import statements
 from tests.world import (
@@ -49,10 +49,8 @@ class Scene:
         return await templates.create(actor or self.ada, self.project.id, name=name, **columns)
 
     async def change(self, **changes: Any) -> Template:
-        return await templates.update(self.ada, self.basic.id, TemplateChanges(**changes))
-
-    async def change_field(self, **changes: Any) -> Template:
-        return await templates.update_field(self.ada, self.field.id, FieldChanges(**changes))
+        named: Any = changes
+        return await templates.update(self.ada, self.basic.id, named)
 
     def verbs(self) -> dict[str, Act]:
         """Everything that can be done with a template that is there."""
@@ -113,7 +111,7 @@ async def test_a_template_is_made_whole_and_told_once(scene: Scene) -> None:
 
 async def test_a_template_costs_nothing_and_says_nothing_unless_told_otherwise(scene: Scene) -> None:
     stored = await Template.get(id=(await scene.create()).id)
-    assert (stored.price_per_request, stored.description, stored.version) == (0, "", 1)
+    assert (stored.price_per_request, stored.description, stored.version) == (Decimal(0), "", 1)
 
 
 @pytest.mark.parametrize("name", ["", " \t ", "x" * 101, "a\x00b"])
@@ -256,11 +254,11 @@ async def test_edits_at_once_of_different_members_are_all_made(scene: Scene) -> 
         scene.change(name="Pro"),
         scene.change(description="All day"),
         scene.change(price_per_request=Decimal(3)),
-        scene.change_field(name="plan"),
+        templates.update_field(scene.ada, scene.field.id, {"name": "plan"}),
         templates.add_field(scene.ada, scene.basic.id, text("more")),
     )
     stored = await Template.get(id=scene.basic.id)
-    assert (stored.name, stored.description, stored.price_per_request) == ("Pro", "All day", 3)
+    assert (stored.name, stored.description, stored.price_per_request) == ("Pro", "All day", Decimal(3))
     assert stored.version == 6
     assert list(await shown(scene.ada, stored.id)) == ["plan", "more"]
 
