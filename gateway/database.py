@@ -25,9 +25,8 @@ APPS = {"models": {"models": ["models"], "migrations": "models.migrations"}}
 NEWEST = MigrationTarget(app_label="models", name="__latest__")
 ANSWER_WITHIN_SECONDS = 3.0
 MIGRATION_LOCK = 0x7E55E2A  # any number that all gateways share
-DOWN = (  # Tortoise lets through what asyncpg and the socket raise
+LOST = (  # Tortoise lets through what asyncpg and the socket raise
     DBConnectionError,
-    OperationalError,
     asyncpg.exceptions.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -36,6 +35,9 @@ DOWN = (  # Tortoise lets through what asyncpg and the socket raise
     OSError,
     TimeoutError,
 )
+"""What says that the database is out of reach, and nothing else does."""
+DOWN = (*LOST, OperationalError)
+"""What may say so; a faulty statement raises OperationalError too."""
 
 
 class BadDatabaseUrl(TesseraError):

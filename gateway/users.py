@@ -17,7 +17,7 @@ from gateway.permissions import Actor, Permission, projects_with, require_caller
 from models import IssuedKey, KeyRequest, Member, Session, User
 from models.fields import fold, named
 
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1000
+SHORTEST_PASSWORD, LONGEST_PASSWORD, LONGEST_EMAIL = 8, 1000, 254
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]{1,64}@[^@\s\x00-\x1f\x7f\ud800-\udfff]{1,189}")
 WRONG = "The e-mail or the password is wrong."
 
@@ -180,7 +180,7 @@ def _refuse_key(actor: Actor) -> None:
 
 def _checked_email(email: str) -> str:
     email = email.strip()
-    if not EMAIL.fullmatch(email):
+    if not EMAIL.fullmatch(email) or len(fold(email)) > LONGEST_EMAIL:
         raise Invalid("This is no e-mail address.", ["email"])
     return email
 

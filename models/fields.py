@@ -12,6 +12,8 @@ from models.ids import new_id
 ID_LENGTH = 30
 NOBODY = ""
 NAME_LENGTH = 100
+LONGEST_FOLD = 18  # characters that one can become: U+FDFA does
+UNKEPT = "\N{REPLACEMENT CHARACTER}"
 UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -37,8 +39,13 @@ class IdField(CharField[str]):
 class FoldedField(CharField[str]):
     """A name as it is searched and sorted by. Its order is that of code points on every database: see `fold`."""
 
-    def __init__(self, max_length: int = NAME_LENGTH * 6, **options: Any) -> None:  # folding can lengthen a name
+    def __init__(self, max_length: int = NAME_LENGTH * LONGEST_FOLD, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
+
+    def to_db_value(self, value: Any, instance: Any) -> Any:
+        """What is longer than any name, which a caller may search for, is searched for as what none holds."""
+        can_be = not isinstance(value, str) or len(value) <= (self.max_length or 0)
+        return super().to_db_value(value if can_be else UNKEPT, instance)
 
     class _db_postgres:  # noqa: N801  Tortoise looks for this name
         def __init__(self, field: "FoldedField") -> None:
@@ -50,7 +57,7 @@ def fold(text: str) -> str:
 
     What no database keeps becomes the replacement character: whoever searches for it finds nothing.
     """
-    kept = UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    kept = UNKEEPABLE.sub(UNKEPT, text)
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold())
 
 

@@ -9,7 +9,7 @@ from models.fields import NAME_LENGTH, FoldedField, IdField, reference
 class User(Model):
     id = IdField("usr")
     email = fields.CharField(max_length=254)
-    email_folded = FoldedField(max_length=254 * 3, unique=True)
+    email_folded = FoldedField(max_length=254, unique=True)
     name = fields.CharField(max_length=NAME_LENGTH)
     name_folded = FoldedField()
     password_hash = fields.TextField()
