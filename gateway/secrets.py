@@ -88,12 +88,11 @@ async def update(actor: Actor, sealer: Sealer, secret_id: str, changes: SecretCh
 
 
 async def delete(actor: Actor, secret_id: str) -> str:
-    """Hides the secret, and erases its value, which nobody may read again; its id. Raises NotFound."""
+    """Hides the secret, which nobody may read again; its id. Raises NotFound."""
     async with in_transaction():
         secret = await _locked(actor, "secret.delete", secret_id)
         secret.deleted_at = clock.now()
-        secret.sealed_value = None if secret.sealed_value is None else b""
-        await secret.save(update_fields=["deleted_at", "sealed_value"])
+        await secret.save(update_fields=["deleted_at"])
         await events.append(actor, "secret.deleted", secret.id, project_id=secret.project_id)
     return secret.id
 

@@ -227,14 +227,14 @@ async def test_what_a_secret_must_have_is_not_cleared(scene: Scene, member: str)
         await secrets.update(scene.ulrich, SEALER, made.id, changes)
 
 
-async def test_a_deleted_secret_is_gone_with_its_value(scene: Scene) -> None:
+async def test_a_deleted_secret_is_hidden_from_everyone_and_not_erased(scene: Scene) -> None:
     made = await scene.create()
     before = len(await told())
     assert await secrets.delete(scene.ulrich, made.id) == made.id
     assert (await told())[before:] == [("secret.deleted", made.id)]
     assert await scene.names() == []
     assert await secrets.visible(scene.ulrich, [made.id]) == {}
-    assert (await Secret.get(id=made.id)).sealed_value == b""
+    assert (await Secret.get(id=made.id)).sealed_value == made.sealed_value
     for act in (
         secrets.update(scene.ulrich, SEALER, made.id, {"name": "B"}),
         secrets.delete(scene.ulrich, made.id),
