@@ -49,9 +49,10 @@ async def visible(actor: Actor, secret_ids: Sequence[str]) -> dict[str, Secret]:
 
 
 async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list[Secret]]:
-    """The secrets of each project, by name; none of a project that the actor doesn't manage."""
-    secrets: dict[str, list[Secret]] = {project_id: [] for project_id in project_ids}
-    for secret in await visible_to(actor).filter(project_id__in=project_ids):
+    """The secrets of each project, by name; the actor must manage it in person, else it is left out."""
+    readable = await permitted(actor, "secret.read", project_ids)
+    secrets: dict[str, list[Secret]] = {project_id: [] for project_id in readable}
+    for secret in await Secret.filter(deleted_at=None, project_id__in=readable):
         secrets[secret.project_id].append(secret)
     return {project_id: sorted(found, key=lambda secret: secret.name) for project_id, found in secrets.items()}
 
