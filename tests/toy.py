@@ -67,7 +67,6 @@ class Toy:
         async with asyncio.timeout(5), self.changed:
             await self.changed.wait_for(lambda: self.open_generators == number)
 
-
     async def until_dammed(self) -> None:
         """Returns when a flood has come to a stand before a client that reads nothing."""
         await self.until_open(1)
