@@ -10,12 +10,12 @@ from tortoise.queryset import QuerySet
 
 from gateway import keys, pages, usage
 from gateway.errors import BadInput
+from gateway.names import sought
 from gateway.pages import Listing, Page, Slice
 from gateway.permissions import Actor
 from gateway.pricing import Period, instant_of, micros
 from gateway.sealing import Sealer
 from models import IssuedKey, KeyState
-from models.fields import fold
 
 States = tuple[KeyState, ...] | None
 
@@ -43,7 +43,8 @@ class Query:
 
     @property
     def name(self) -> str:
-        return f"issued keys {self.search!r} {self.states} {self.column} {self.descending} {self.period_text}"
+        period_text = self.period_text if self.column in BY_USAGE else ""
+        return f"issued keys {self.search!r} {self.states} {self.column} {self.descending} {period_text}"
 
 
 async def page(
@@ -82,9 +83,8 @@ def of_viewer(actor: Actor, states: States, sealer: Sealer, now: datetime) -> Li
 
 def _filtered(rows: QuerySet[IssuedKey], query: Query, now: datetime) -> QuerySet[IssuedKey]:
     if query.search:
-        rows = rows.filter(
-            Q(name_folded__contains=fold(query.search)) | Q(user__name_folded__contains=fold(query.search))
-        )
+        text = sought(query.search)
+        rows = rows.filter(Q(name_folded__contains=text) | Q(user__name_folded__contains=text))
     return rows if query.states is None else rows.filter(keys.in_states(query.states, now))
 
 

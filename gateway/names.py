@@ -3,7 +3,7 @@
 import unicodedata
 
 from gateway.errors import Invalid
-from models.fields import NAME_LENGTH
+from models.fields import LONGEST_FOLD, NAME_LENGTH, fold
 
 LONGEST_TEXT = 10_000
 
@@ -25,3 +25,11 @@ def checked_text(text: str | None, member: str, longest: int = LONGEST_TEXT) -> 
     if text is not None and ("\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)):
         raise Invalid("This holds a character that can't be kept.", [member])
     return text or ""
+
+
+def sought(text: str) -> str:
+    """A text as it would stand in a folded name; of one that is too long for any, a little more than a name holds.
+
+    SQLite refuses to look for patterns of more than 50,000 bytes.
+    """
+    return fold(text)[: NAME_LENGTH * LONGEST_FOLD + 1]

@@ -11,13 +11,13 @@ from gateway import clock, events, keys, requests
 from gateway.currencies import checked_currency
 from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Invalid, NotFound
-from gateway.names import checked_name, checked_text
+from gateway.names import checked_name, checked_text, sought
 from gateway.pages import Listing, Page, Slice, of_each
 from gateway.permissions import EVERYTHING, Actor, projects_seen, require, require_caller
 from gateway.sealing import Sealer
 from gateway.upstreams import checked_upstream_url
 from models import Grant, IssuedKey, KeyRequest, Member, MemberRole, Project, ProjectNode, RequestState, Role, Template
-from models.fields import fold, named
+from models.fields import named
 from models.ids import new_id
 
 DEFAULT_CURRENCY = "USD"
@@ -53,7 +53,7 @@ async def by_id(_: Actor, project_ids: Sequence[str]) -> dict[str, Project]:
 
 def listing(actor: Actor, search: str, sealer: Sealer) -> Listing[Project]:
     """The projects that the actor may see whose name holds the text, without regard to case; the newest first."""
-    found = visible_to(actor).filter(name_folded__contains=fold(search))
+    found = visible_to(actor).filter(name_folded__contains=sought(search))
     return Listing(found, NEWEST_FIRST, f"projects {search!r}", sealer)
 
 
@@ -67,7 +67,7 @@ async def pages_of_nodes(
 ) -> dict[str, Page[ProjectNode]]:
     """The nodes of each project whose name holds the text, the newest first; none of a project that may not be seen."""
     seen = ProjectNode.filter(deleted_at=None, project_id__in=projects_seen(actor))
-    found = seen.filter(name_folded__contains=fold(search))
+    found = seen.filter(name_folded__contains=sought(search))
     return await of_each(Listing(found, NEWEST_FIRST, f"nodes {search!r}", sealer), "project_id", project_ids, part)
 
 
