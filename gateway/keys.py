@@ -42,8 +42,9 @@ async def by_id(_: Actor, key_ids: Sequence[str]) -> dict[str, IssuedKey]:
     return await IssuedKey.in_bulk(key_ids, "id")
 
 
-async def by_request(_: Actor, request_ids: Sequence[str]) -> dict[str, IssuedKey]:
-    return {key.request_id: key for key in await IssuedKey.filter(request_id__in=request_ids)}
+async def by_request(actor: Actor, request_ids: Sequence[str]) -> dict[str, IssuedKey]:
+    """Where they may be seen: a key sees its holder's requests, and of what they led to itself alone."""
+    return {key.request_id: key for key in await visible_to(actor).filter(request_id__in=request_ids)}
 
 
 def held_by(actor: Actor) -> QuerySet[IssuedKey]:
@@ -136,10 +137,10 @@ async def reveal(actor: Actor, key_id: str) -> IssuedKey:
 
 async def rotate(actor: Actor, keyring: Keyring, key_id: str, overlap_seconds: int) -> IssuedKey:
     """A new token for the key; every earlier one ends after the overlap. Raises as `reveal`, and Invalid."""
-    if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
-        raise Invalid(f"The overlap is 0 to {LONGEST_OVERLAP_SECONDS} seconds.", ["overlapSeconds"])
     async with in_transaction():
         key = await _held(actor, "key.rotate", key_id)
+        if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
+            raise Invalid(f"The overlap is 0 to {LONGEST_OVERLAP_SECONDS} seconds.", ["overlapSeconds"])
         if present_state(key, clock.now()) is not KeyState.ACTIVE:
             raise Conflict("Only an active key can be rotated.", ["keyId"])
         ends_at = clock.now() + timedelta(seconds=overlap_seconds)
@@ -161,7 +162,7 @@ async def revoke(actor: Actor, key_id: str) -> IssuedKey:
     async with in_transaction():
         key = await _locked(actor, key_id)
         if not _is_own(actor, key):
-            await require(actor, "key.suspend", key.project_id)
+            await require(actor, "key.suspend", key.project_id, is_seen=True)
         _require_living(key)
         await _revoke(actor, key)
     return key
@@ -171,7 +172,7 @@ async def suspend(actor: Actor, key_id: str) -> IssuedKey:
     """Has the key refused until it is resumed. Raises NotFound, Forbidden, Conflict."""
     async with in_transaction():
         key = await _locked(actor, key_id)
-        await require(actor, "key.suspend", key.project_id)
+        await require(actor, "key.suspend", key.project_id, is_seen=True)
         if present_state(key, clock.now()) is not KeyState.ACTIVE:
             raise Conflict("Only an active key can be suspended.", ["keyId"])
         await _suspend(actor, key)
@@ -182,7 +183,7 @@ async def resume(actor: Actor, key_id: str) -> IssuedKey:
     """Raises NotFound, Forbidden, Conflict."""
     async with in_transaction():
         key = await _locked(actor, key_id)
-        await require(actor, "key.resume", key.project_id)
+        await require(actor, "key.resume", key.project_id, is_seen=True)
         if present_state(key, clock.now()) is not KeyState.SUSPENDED:
             raise Conflict("Only a suspended key can be resumed.", ["keyId"])
         key.state, key.suspended_at = KeyState.ACTIVE, None

@@ -151,15 +151,18 @@ def require_caller(actor: Actor, action: str) -> User:
     return user
 
 
-async def require(actor: Actor, action: str, project_id: str, missing: NotFound | None = None) -> Rights:
+async def require(
+    actor: Actor, action: str, project_id: str, missing: NotFound | None = None, *, is_seen: bool = False
+) -> Rights:
     """The actor's rights on the project, which include the action.
 
     Raises Unauthenticated; Forbidden, where the project may be seen but the action is not permitted; else NotFound:
-    `missing`, what is said where the object doesn't exist, if it isn't the input's `projectId` that names it.
+    `missing`, what is said where the object doesn't exist, if it isn't the input's `projectId` that names it. Who holds
+    a key or has asked for one sees that (`is_seen`) also where they don't see its project.
     """
     require_caller(actor, action)
     rights = await rights_on(actor, project_id)
-    if not rights.see_project:
+    if not (is_seen or rights.see_project):
         raise missing or NotFound("There is no such project.", ["projectId"])
     permission = POLICY[action].permission
     if permission and not rights.allow(permission):

@@ -126,13 +126,13 @@ async def cancel_pending(actor: Actor, template_id: str) -> None:
 
 async def approve(actor: Actor, keyring: Keyring, request_id: str, expires_at: datetime | None = None) -> KeyRequest:
     """Issues the key in the same transaction. Raises NotFound, Forbidden, Conflict, Invalid."""
-    if expires_at is not None and expires_at <= clock.now():
-        raise Invalid("A key can't expire in the past.", ["expiresAt"])
     with refusing_duplicates("The user has a living key from this template.", ["requestId"]):
         async with in_transaction():
             template = await _locked_template(actor, request_id)
             request = await _locked(actor, request_id)
-            await require(actor, "request.approve", request.project_id)
+            await require(actor, "request.approve", request.project_id, is_seen=True)
+            if expires_at is not None and expires_at <= clock.now():
+                raise Invalid("A key can't expire in the past.", ["expiresAt"])
             _require_pending(request)
             await _require_approvable(template)
             await _require_no_living_key(request.template_id, request.user_id)
@@ -142,14 +142,13 @@ async def approve(actor: Actor, keyring: Keyring, request_id: str, expires_at: d
 
 async def reject(actor: Actor, request_id: str, reason: str) -> KeyRequest:
     """Raises NotFound, Forbidden, Conflict, Invalid without a reason."""
-    reason = checked_text(reason, "reason", LONGEST_NOTE).strip()
     async with in_transaction():
         request = await _locked(actor, request_id)
-        await require(actor, "request.reject", request.project_id)
+        await require(actor, "request.reject", request.project_id, is_seen=True)
         _require_pending(request)
-        if not reason:
+        request.reason = checked_text(reason, "reason", LONGEST_NOTE).strip()
+        if not request.reason:
             raise Invalid("Say why, for the one who asked.", ["reason"])
-        request.reason = reason
         return await _decide(actor, request, RequestState.REJECTED)
 
 
