@@ -96,7 +96,7 @@ async def create(actor: Actor, template_id: str, note: str | None = None) -> Key
                 raise NotFound("There is no such API key template.", ["templateId"])
             if await KeyRequest.exists(template_id=template_id, user_id=user.id, state=RequestState.PENDING):
                 raise Conflict("You have asked for this key already; the request is pending.", ["templateId"])
-            await _require_no_living_key(template_id, user.id)
+            await _require_no_living_key(template_id, user.id, "templateId")
             request = await KeyRequest.create(
                 template=template, project_id=template.project_id, user=user, note=note, requested_at=clock.now()
             )
@@ -135,7 +135,7 @@ async def approve(actor: Actor, keyring: Keyring, request_id: str, expires_at: d
                 raise Invalid("A key can't expire in the past.", ["expiresAt"])
             _require_pending(request)
             await _require_approvable(template)
-            await _require_no_living_key(request.template_id, request.user_id)
+            await _require_no_living_key(request.template_id, request.user_id, "requestId")
             await keys.issue(actor, keyring, request, template, expires_at)
             return await _decide(actor, request, RequestState.APPROVED)
 
@@ -201,8 +201,8 @@ async def may_view_project(role_id: str, project_id: str) -> bool:
     )
 
 
-async def _require_no_living_key(template_id: str, user_id: str) -> None:
+async def _require_no_living_key(template_id: str, user_id: str, member: str) -> None:
     """An expired key stands in nobody's way, also when that wasn't told yet."""
     for key in await IssuedKey.filter(template_id=template_id, user_id=user_id, state__in=keys.LIVING):
         if not await keys.expire(key):
-            raise Conflict(f"There is a key from this template that is {key.state}: one a user is enough.")
+            raise Conflict(f"There is a key from this template that is {key.state}: one a user is enough.", [member])
