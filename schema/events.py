@@ -1,6 +1,7 @@
 """Subscriptions: the event log, as far as its reader may see it, from a cursor on and then live."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any
@@ -149,11 +150,16 @@ async def key_request_events(
     after: Annotated[EventCursor | None, AFTER] = strawberry.UNSET,
 ) -> AsyncGenerator[KeyRequestEvent, None]:
     kinds = {each.value for each in KeyRequestEventType}
+
+    async def shows(event: Event) -> bool:
+        await _require(info.context, project_id, Permission.KEYS_VIEW)
+        return event.kind in kinds
+
     info.context.actor.require_user()
     await _require(info.context, project_id, Permission.KEYS_VIEW)
-    async for event in _follow(info, after, lambda event: event.project_id == project_id and event.kind in kinds):
-        await _require(info.context, project_id, Permission.KEYS_VIEW)
-        yield event  # type: ignore[misc]  # a row stands for its type
+    async with aclosing(_follow(info, after, lambda event: event.project_id == project_id, shows)) as followed:
+        async for event in followed:
+            yield event  # type: ignore[misc]  # a row stands for its type
 
 
 async def viewer_key_events(
@@ -161,9 +167,14 @@ async def viewer_key_events(
 ) -> AsyncGenerator[ViewerKeyEvent, None]:
     kinds = {each.value for each in ViewerKeyEventType}
     actor = info.context.actor
+
+    async def shows(event: Event) -> bool:
+        return event.kind in kinds
+
     actor.require_user()
-    async for event in _follow(info, after, lambda event: event.kind in kinds and _is_own(actor, event)):
-        yield event  # type: ignore[misc]  # a row stands for its type
+    async with aclosing(_follow(info, after, lambda event: _is_own(actor, event), shows)) as followed:
+        async for event in followed:
+            yield event  # type: ignore[misc]  # a row stands for its type
 
 
 async def project_events(
@@ -171,21 +182,32 @@ async def project_events(
     project_id: Annotated[strawberry.ID, PROJECT_ID],
     after: Annotated[EventCursor | None, AFTER] = strawberry.UNSET,
 ) -> AsyncGenerator[ProjectEvent, None]:
-    await _require(info.context, project_id)
-    async for event in _follow(info, after, lambda event: event.project_id == project_id):
+    async def shows(event: Event) -> bool:
         await _require(info.context, project_id)
-        if await _may_know(info.context, event):
+        return await _may_know(info.context, event)
+
+    await _require(info.context, project_id)
+    async with aclosing(_follow(info, after, lambda event: event.project_id == project_id, shows)) as followed:
+        async for event in followed:
             yield event  # type: ignore[misc]  # a row stands for its type
 
 
-async def _follow(info: Info, after: str | None, wanted: Callable[[Event], bool]) -> AsyncGenerator[Event, None]:
+async def _follow(
+    info: Info, after: str | None, concerns: Callable[[Event], bool], shows: Callable[[Event], Awaitable[bool]]
+) -> AsyncGenerator[Event, None]:
+    """The events behind the cursor that it shows, of those that concern it; what `shows` raises is the end.
+
+    An event that was not shown gives no cursor: who resumes would miss it.
+    """
     context, services = info.context, info.context.services
-    cursor = context.last_event_id or given(after)
-    position = await services.cursors.take(cursor) if cursor else await events.head()
-    async for event in services.log.follow(position, wanted):
-        context.renew()
-        context.cursor = services.cursors.give(event.position)
-        yield event
+    cursor = given(after) if context.last_event_id is None else context.last_event_id
+    position = await events.head() if cursor is None else await services.cursors.take(cursor)
+    async with aclosing(services.log.follow(position, concerns)) as followed:
+        async for event in followed:
+            context.renew()
+            if await shows(event):
+                context.cursor = services.cursors.give(event.position)
+                yield event
 
 
 async def _require(context: Context, project_id: str, permission: Permission | None = None) -> None:

@@ -75,9 +75,14 @@ async def answers(schema: LimitedSchema, operation: Operation, call: Call[Any]) 
         operation_name=operation.name,
         operation_extensions=operation.extensions,
     )
+    is_subscription = schema.kind(operation.query, operation.name) is OperationType.SUBSCRIPTION
     async with aclosing(results):
         async for result in results:
-            yield _answer(result, call)
+            found = _answer(result, call)
+            if is_subscription and "UNAVAILABLE" in found.codes:
+                yield Answer({"errors": found.body["errors"]}, found.codes)
+                return  # who went on with the next event's cursor would never have this one whole
+            yield found
             await asyncio.sleep(0)  # a long replay takes turns with everybody else
 
 

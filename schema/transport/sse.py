@@ -70,7 +70,7 @@ class EventStream(Response):
     async def _send_answers(self, send: Send) -> Ending:
         async with aclosing(self._answers) as answers:
             async for answer in answers:
-                await _send_part(send, event(answer.body, self._call.cursor))
+                await _send_part(send, event(answer.body, self._call.cursor if answer.was_run else None))
         return Ending.COMPLETED
 
     async def _send_comments(self, send: Send) -> Ending:
