@@ -9,6 +9,7 @@ from tortoise.transactions import in_transaction
 
 from gateway import clock
 from gateway.errors import Conflict, Invalid, Refusal
+from gateway.names import checked_text
 from gateway.permissions import Actor
 from gateway.sealing import Sealer
 from models import IdempotentAct
@@ -32,7 +33,7 @@ async def once(
     None says that the act ran now. A repeat at the same time waits for the first: the claim is a row that is inserted
     in the act's own transaction, and goes where the act is refused. Raises Conflict where the input differs.
     """
-    if not 1 <= len(idempotency_key) <= KEY_LENGTH:
+    if not checked_text(idempotency_key, "idempotencyKey", KEY_LENGTH):
         raise Invalid(f"An idempotency key has 1 to {KEY_LENGTH} characters.", ["idempotencyKey"])
     scope = Scope(viewer_id=actor.id or "", mutation=mutation, idempotency_key=idempotency_key)
     input_hash = sealer.digest("idempotent input", input_text.encode())

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from graphql import GraphQLField, GraphQLObjectType, GraphQLSchema, build_schema, get_named_type, is_leaf_type
+from graphql import (
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    build_schema,
+    get_named_type,
+    is_leaf_type,
+)
 
 from gateway.permissions import Actor
 from models.ids import new_id
@@ -98,6 +106,13 @@ def document(name: str, selection: str | None = None) -> str:
     field = fields_of("Mutation")[name]
     selection = selection or " ".join(_selected(member) for member in fields_of(get_named_type(field.type).name))
     return f"mutation ($input: {field.args['input'].type}) {{ payload: {name}(input: $input) {{ {selection} }} }}"
+
+
+def members_of_input(name: str) -> set[str]:
+    """Of a mutation."""
+    kind = get_named_type(fields_of("Mutation")[name].args["input"].type)
+    assert isinstance(kind, GraphQLInputObjectType)
+    return set(kind.fields)
 
 
 def object_of(name: str) -> str | None:
