@@ -109,8 +109,11 @@ async def visible(actor: Actor, user_ids: Sequence[str]) -> dict[str, User]:
 async def whose_email_shows(actor: Actor, user_ids: Sequence[str]) -> dict[str, bool]:
     """The actor, and on projects that they manage the members and those who asked for, or hold, a key."""
     managed = projects_with(actor, {Permission.PROJECT_MANAGE})
-    shown = await _askers(managed, user_ids) | await _members(managed, user_ids)
-    return {id: id in shown or id == actor.user_id for id in user_ids}
+    shown = {actor.user_id}
+    for known_there in (_askers, _members):
+        if others := [id for id in user_ids if id not in shown]:
+            shown |= await known_there(managed, others)
+    return {id: id in shown for id in user_ids}
 
 
 async def _askers(project_ids: Subquery, user_ids: Sequence[str]) -> set[str]:

@@ -1,9 +1,9 @@
 """What every resolver has at hand: who asks, the parts of the gateway, and the operation's loaders."""
 
-from collections.abc import Awaitable, Hashable
+from collections.abc import Awaitable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import strawberry
 
@@ -17,6 +17,14 @@ from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
 from schema.loaders import Batch, KeyT, Loaders, ValueT
 from schema.transport.call import Call
+
+
+class HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+RowT = TypeVar("RowT", bound=HasId)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,10 @@ class Context(Call[Actor]):
     def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
         """As `Loaders.load`."""
         return self.loaders.load(batch, key, *arguments)
+
+    def keep(self, batch: Batch[str, RowT], rows: Iterable[RowT]) -> None:
+        """Rows that the batch would find by their ids, and that are at hand already."""
+        self.loaders.keep(batch, {row.id: row for row in rows})
 
     async def rights(self, project_id: str) -> Rights:
         return await self.load(rights_on_all, project_id) or Rights()

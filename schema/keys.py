@@ -86,7 +86,8 @@ async def role_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> mode
 
 
 async def user_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> models.User | None:
-    return await info.context.load(users.by_id, root.user_id)
+    is_at_hand = isinstance(root.user, models.User)
+    return root.user if is_at_hand else await info.context.load(users.by_id, root.user_id)
 
 
 async def revoked_by(root: strawberry.Parent[models.IssuedKey], info: Info) -> models.User | None:

@@ -25,14 +25,22 @@ class Loaders:
 
     async def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> ValueT | None:
         """The value of the key, fetched together with those of all others who ask now; None where there is none."""
-        loader = self._loaders.get((batch, *arguments))
-        if loader is None:
-            loader = self._loaders[batch, *arguments] = self._loader(batch, arguments)
-        future: asyncio.Future[ValueT | None] = loader.load(key)
+        future: asyncio.Future[ValueT | None] = self._loader(batch, arguments).load(key)
         # A failing field cancels its siblings; the future that they share with others must live on.
         return future.result() if future.done() else await asyncio.shield(future)
 
+    def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
+        """What the batch would find for these keys, which is at hand already and need not be fetched."""
+        for key, value in values.items():
+            self._loader(batch, ()).prime(key, value)
+
     def _loader(self, batch: Batch[Any, Any], arguments: tuple[Hashable, ...]) -> DataLoader[Any, Any]:
+        loader = self._loaders.get((batch, *arguments))
+        if loader is None:
+            loader = self._loaders[batch, *arguments] = self._new_loader(batch, arguments)
+        return loader
+
+    def _new_loader(self, batch: Batch[Any, Any], arguments: tuple[Hashable, ...]) -> DataLoader[Any, Any]:
         async def fetch(keys: list[Any]) -> list[Any]:
             found = await batch(self._actor, keys, *arguments)
             return [found.get(key) for key in keys]

@@ -48,7 +48,9 @@ async def viewer_permissions_on(root: strawberry.Parent[models.Project], info: I
 
 
 async def roles_of(root: strawberry.Parent[models.Project], info: Info) -> list[models.Role]:
-    return await info.context.load(roles.by_project, root.id) or []
+    found = await info.context.load(roles.by_project, root.id) or []
+    info.context.keep(roles.by_id, found)
+    return found
 
 
 async def nodes_of(
@@ -64,7 +66,9 @@ async def nodes_of(
 
 
 async def templates_of(root: strawberry.Parent[models.Project], info: Info) -> list[models.Template]:
-    return await info.context.load(templates.by_project, root.id) or []
+    found = await info.context.load(templates.by_project, root.id) or []
+    info.context.keep(templates.by_id, found)
+    return found
 
 
 @node_type(models.Project, "A service that its owner offers to others.")
@@ -106,7 +110,9 @@ class Project(Node):
 
 
 async def project(info: Info, id: Annotated[strawberry.ID, argument("The project's id.")]) -> models.Project | None:
-    return await info.context.load(projects.visible, str(id))
+    found = await info.context.load(projects.visible, str(id))
+    info.context.keep(projects.by_id, [found] if found else [])
+    return found
 
 
 async def list_projects(
@@ -116,7 +122,9 @@ async def list_projects(
     search: Annotated[str | None, SEARCH] = strawberry.UNSET,
 ) -> pages.Page[models.Project]:
     listing = projects.listing(info.context.actor, given(search) or "", info.context.services.sealer)
-    return await pages.one(listing, pages.Slice(first, given(after)))
+    page = await pages.one(listing, pages.Slice(first, given(after)))
+    info.context.keep(projects.by_id, page.rows)
+    return page
 
 
 @object_type("Reading projects.")

@@ -60,12 +60,10 @@ enum(InsertedValue, "An id that the gateway knows.", PROJECT_ID="The project's i
 
 async def field_value_of(root: strawberry.Parent[models.TemplateField], info: Info) -> str | None:
     context = info.context
-    if await context.load(keys.living_of_viewer, root.template_id):
-        return templates.value_of(root)
     template = await context.load(templates.by_id, root.template_id)
     if template and await context.may(Permission.PROJECT_MANAGE, template.project_id):
         return templates.value_of(root)
-    return None
+    return templates.value_of(root) if await context.load(keys.living_of_viewer, root.template_id) else None
 
 
 @node_type(

@@ -1,0 +1,104 @@
+"""What pages cost: as many statements for a hundred of everything as for one."""
+
+from typing import Any
+
+import pytest
+
+from gateway.permissions import Actor
+from tests.asking import ask, context_of
+from tests.crowd import Crowd, crowd_of, new_crowd
+from tests.documents import DOCUMENTS, send
+from tests.statements import statements
+
+SIZES = (1, 10, 100)
+WHOLE = {"first": 100}
+WEEK = {"period": {"lastDays": 7}}
+
+# The most statements for an owner, an asker, an analyst and nobody. PostgreSQL answers several at once: what happens to
+# be at hand by then is not asked for, so now and then there is one less.
+MOST: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
+    "TemplateTiles": ({}, (10, 7, 11, 6)),
+    "KeyTiles": ({}, (7, 7, 7, 5)),
+    "KeyPanel": (WHOLE, (14, 9, 16, 8)),
+    "IssuedKeys": ({**WHOLE, **WEEK}, (9, 3, 10, 3)),
+    "KeysByCost": ({**WHOLE, **WEEK}, (7, 2, 7, 2)),
+    "ProjectUsage": (WEEK, (5, 2, 5, 2)),
+    "PendingRequests": (WHOLE, (7, 3, 7, 3)),
+    "Roles": ({}, (7, 7, 7, 7)),
+    "Members": (WHOLE, (10, 4, 4, 4)),
+    "Secrets": ({}, (6, 7, 5, 3)),
+    "ProjectSettings": ({}, (4, 4, 4, 4)),
+}
+MOST_OF_VIEWER: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
+    "Projects": (WHOLE, (3, 3, 3, 3)),
+    "MyKeys": (WHOLE, (3, 12, 3, 1)),
+}
+
+
+@pytest.fixture
+async def crowd(database: str) -> Crowd:
+    return await new_crowd()
+
+
+async def cost(actor: Actor, document: str, **variables: Any) -> int:
+    with statements() as sent:
+        await send(DOCUMENTS[document], context_of(actor), **variables)
+    return len(sent)
+
+
+@pytest.mark.parametrize("document", sorted(MOST))
+async def test_a_page_of_a_project_costs_the_same_however_much_is_on_it(crowd: Crowd, document: str) -> None:
+    variables, most = MOST[document]
+    for size in SIZES:
+        await crowd.grow(size)
+        for (who, actor), allowed in zip(crowd.callers.items(), most, strict=True):
+            sent = await cost(actor, document, projectId=crowd.project.id, **variables)
+            assert sent <= allowed, f"{who} with {size}"
+
+
+@pytest.mark.parametrize("document", sorted(MOST_OF_VIEWER))
+async def test_a_page_of_the_viewer_costs_the_same_however_much_is_on_it(crowd: Crowd, document: str) -> None:
+    variables, most = MOST_OF_VIEWER[document]
+    for size in SIZES:
+        await crowd.grow(size)
+        for (who, actor), allowed in zip(crowd.callers.items(), most, strict=True):
+            assert await cost(actor, document, **variables) <= allowed, f"{who} with {size}"
+
+
+NESTED = """
+{
+  viewer {
+    requests(first: 100) { nodes { template { viewerState viewerRequest { template { viewerState } } } } }
+    keys(first: 100) { nodes { template { viewerState viewerKey { template { viewerRequest { state } } } } } }
+  }
+  projects(first: 100) {
+    nodes {
+      viewerPermissions
+      templates {
+        viewerState
+        viewerKey { fields { value } }
+        role { permissions }
+        requests(first: 5) { totalCount nodes { user { email } template { viewerState } } }
+        issuedKeys(first: 5) { totalCount nodes { role { name } usage(period: {lastDays: 7}) { requests } } }
+      }
+      requests(first: 5) { totalCount nodes { user { name } } }
+      secrets { importedFrom { name } }
+      members(first: 5) { totalCount nodes { roles { permissions } } }
+      projectNodes(first: 5) { totalCount nodes { name } }
+      usage(period: {lastDays: 7}) { total { requests } byUser { user { name } } }
+    }
+  }
+}"""
+
+
+async def test_what_is_nested_costs_the_same_for_many_projects_and_many_tiles(crowd: Crowd) -> None:
+    """By its depth, however many rows each level has."""
+    most = {"owner": 33, "asker": 19, "analyst": 30, "anonymous": 9}
+    await crowd.grow(3)
+    for more in (2, 6, 0):
+        for who, actor in crowd.callers.items():
+            with statements() as sent:
+                await ask(actor, NESTED)
+            assert len(sent) <= most[who]
+        for _ in range(more):
+            await (await crowd_of(crowd.ada, crowd.ana, crowd.bo)).grow(more)
