@@ -6,6 +6,7 @@ async with following("sse", url, Asked("subscription { viewerKeyEvents { cursor 
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,17 @@ from websockets.asyncio.client import ClientConnection, connect
 TRANSPORTS = ("sse", "websocket")
 PROTOCOL = websockets.Subprotocol("graphql-transport-ws")
 PATIENCE_SECONDS = 10.0
-GONE = (OSError, asyncio.IncompleteReadError, websockets.WebSocketException)
+
+
+class Refused(Exception):
+    """An answer over HTTP that is no stream."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+GONE = (OSError, EOFError, websockets.WebSocketException)
 """What a client meets when the server, or the wire to it, is gone."""
 
 
@@ -66,7 +77,7 @@ class Told:
 
 class Following(Protocol):
     async def next(self) -> Told:
-        """The next answer. Raises Ended, one of GONE, and TimeoutError after PATIENCE_SECONDS without one."""
+        """The next answer. Raises Ended, one of GONE, and TimeoutError (which is one) after PATIENCE_SECONDS."""
 
     def abort(self) -> None:
         """Vanishes: the connection is reset, and nothing is said."""
@@ -74,7 +85,7 @@ class Following(Protocol):
 
 @asynccontextmanager
 async def following(transport: str, url: str, asked: Asked) -> AsyncIterator[Following]:
-    """Follows at the gateway of this URL until the block ends. Raises one of GONE where there is none."""
+    """Follows at the gateway of this URL until the block ends. Raises Refused, Ended, and one of GONE where there is none."""
     if transport == "sse":
         async with _stream(url, asked) as stream:
             yield stream
@@ -87,11 +98,14 @@ class Stream:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._blocks: deque[str] = deque()
 
     async def next(self) -> Told:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                fields = dict(line.split(": ", 1) for line in (await self._chunk()).splitlines() if ": " in line)
+                while not self._blocks:
+                    self._blocks.extend((await self._chunk()).split("\n\n"))
+                fields = dict(line.split(": ", 1) for line in self._blocks.popleft().splitlines() if ": " in line)
                 if fields.get("event") == "complete":
                     raise Ended
                 if "data" in fields:
@@ -101,7 +115,7 @@ class Stream:
         self._writer.transport.abort()
 
     async def _chunk(self) -> str:
-        """The gateway sends each event, and each comment, as one chunk (RFC 9112, 7.1)."""
+        """Whole events and comments: the gateway breaks none in two (RFC 9112, 7.1)."""
         size = int(await self._reader.readuntil(b"\r\n"), 16)
         chunk = await self._reader.readexactly(size + 2)
         if not size:
@@ -116,7 +130,8 @@ async def _stream(url: str, asked: Asked) -> AsyncIterator[Stream]:
     try:
         writer.write(_request(asked))
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        assert head.startswith("HTTP/1.1 200 "), head
+        if (status := int(head.split()[1])) != 200:
+            raise Refused(status)
         yield Stream(reader, writer)
     finally:
         writer.transport.abort()

@@ -329,6 +329,7 @@ async def delete_project(stage: Stage, _: Person, __: Role) -> None:
     await stage.ada.do("projectDelete", "deletedId", projectId=stage.project.id)
 
 
+@on_one_database
 @pytest.mark.parametrize("lose", [leave, weaken_role, delete_project])
 @pytest.mark.parametrize("query", [REQUESTS, PROJECT], ids=["requests", "project"])
 async def test_losing_the_rights_ends_the_stream_with_not_found(
