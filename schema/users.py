@@ -140,6 +140,7 @@ async def sign_in(info: Info, input: Annotated[SignInInput, argument("Who signs 
     services = info.context.services
 
     async def act() -> models.Session:
+        require_way_for(info, cookie=input.cookie)
         return await users.sign_in(
             info.context.actor, services.passwords, services.attempts, input.email, input.password, lifetime(info)
         )
@@ -153,6 +154,7 @@ async def sign_up(info: Info, input: Annotated[SignUpInput, argument("The new ac
     async def act() -> models.Session:
         if services.settings.sign_up == "closed":
             raise Forbidden("Accounts are made by the administrator here.")
+        require_way_for(info, cookie=input.cookie)
         return await users.sign_up(
             info.context.actor,
             services.passwords,
@@ -172,6 +174,7 @@ async def password_change(
     services = info.context.services
 
     async def act() -> models.Session:
+        require_way_for(info, cookie=input.cookie)
         return await users.change_password(
             info.context.actor,
             services.passwords,
@@ -204,6 +207,12 @@ class _Begun:
 
 def lifetime(info: Info) -> timedelta:
     return timedelta(hours=info.context.services.settings.session_hours)
+
+
+def require_way_for(info: Info, *, cookie: bool) -> None:
+    """Before a session is begun that could not be handed over. Raises BadInput."""
+    if cookie:
+        info.context.require_cookies()
 
 
 def hand_over(info: Info, begun: _Begun, *, cookie: bool) -> SignInPayload:

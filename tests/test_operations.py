@@ -45,3 +45,20 @@ async def test_nobody_signs_up_where_the_setting_closes_it() -> None:
 def test_every_mutation_has_its_success_and_its_refusals() -> None:
     assert SUCCESSES.keys() == INPUTS.keys()
     assert REFUSALS.keys() == {name for name in INPUTS if "(" not in name}
+
+
+@pytest.mark.parametrize("name", ["signIn", "signUp", "passwordChange"])
+async def test_a_session_that_could_not_be_handed_over_is_not_begun(name: str) -> None:
+    """A cookie is asked for where none can be set: on a socket, in a stream."""
+    scene = await new_scene()
+    context = calling(scene.callers["anonymous" if name.startswith("sign") else "owner"])
+    context.accepts_cookies = False
+    async with unchanged():
+        assert (await mutate(context, name, INPUTS[name](scene) | {"cookie": True})).word == "BAD_INPUT"
+    context.accepts_cookies = True
+    told_of = await mutate(
+        context, name, INPUTS[name](scene) | {"cookie": True}, "token user { id } userErrors { code }"
+    )
+    assert told_of.payload is not None
+    assert (told_of.payload["token"], told_of.payload["userErrors"]) == (None, [])
+    assert context.session_cookie is not None

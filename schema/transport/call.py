@@ -47,9 +47,13 @@ class Call(Generic[ActorT]):
         """Signs the browser out. Raises BadInput as `set_cookie` does."""
         self._hold(SessionCookie(None))
 
-    def _hold(self, cookie: SessionCookie) -> None:
+    def require_cookies(self) -> None:
+        """Raises BadInput where a cookie couldn't be set: to be asked before anything is done for the sake of one."""
         if not self.accepts_cookies:
             raise BadInput("A cookie is set by a plain POST alone, not over a WebSocket or an event stream.")
+
+    def _hold(self, cookie: SessionCookie) -> None:
+        self.require_cookies()
         self.session_cookie = cookie
 
 
