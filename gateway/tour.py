@@ -41,10 +41,10 @@ class Caller:
         answer = await self.http.post(
             "/graphql", json={"query": document, "variables": variables}, headers=self.headers
         )
-        body = answer.json()
-        if "errors" in body:
-            raise TourFailed("; ".join(error["message"] for error in body["errors"]))
-        return dict(body["data"])
+        try:
+            return data_in(answer.json())
+        except ValueError:
+            raise TourFailed(f"{answer.url} answers {answer.status_code} and no GraphQL") from None
 
     async def do(self, mutation: str, member: str, **input: Any) -> Any:
         """What a mutation answers with; `member` is selected of its payload. Raises TourFailed with its userErrors."""
@@ -62,7 +62,16 @@ class Caller:
         async with self.http.stream("POST", "/graphql", json=body, headers=headers) as answer:
             async for line in answer.aiter_lines():
                 if line.startswith("data: "):
-                    yield json.loads(line.removeprefix("data: "))["data"]
+                    yield data_in(json.loads(line.removeprefix("data: ")))
+
+
+def data_in(body: Any) -> Json:
+    """Raises TourFailed with the answer's errors, ValueError for what is no answer of GraphQL."""
+    if isinstance(body, dict) and "errors" in body:
+        raise TourFailed("; ".join(error["message"] for error in body["errors"]))
+    if not isinstance(body, dict) or "data" not in body:
+        raise ValueError
+    return dict(body["data"])
 
 
 @dataclass
@@ -274,7 +283,10 @@ async def waiting_for(events: AsyncGenerator[Json, None]) -> AsyncIterator[async
 
 
 async def _next(events: AsyncGenerator[Json, None]) -> Json:
-    return await anext(events)
+    try:
+        return await anext(events)
+    except StopAsyncIteration:
+        raise TourFailed("the events ended before there was one") from None
 
 
 async def expect_tile(scene: Scene, state: str) -> None:

@@ -73,11 +73,11 @@ class Tessera:
             return database.execute(query).fetchall()
 
     @contextmanager
-    def serving(self, *arguments: str) -> Iterator["Served"]:
+    def serving(self, *arguments: str, command: str = "serve") -> Iterator["Served"]:
         """Serves on a port that is free; kills what is left at the end."""
         with (self.folder / "log").open("w+") as log:
             process = subprocess.Popen(
-                [COMMAND, "serve", "--port", "0", *arguments],
+                [COMMAND, command, "--port", "0", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=subprocess.PIPE,
