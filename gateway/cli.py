@@ -71,8 +71,11 @@ def run_demo(host: Host = "127.0.0.1", port: Port = 8000) -> None:
         return await demo.seed(services.passwords, services.keyring)
 
     with server.listen(host, port) as listener:
+        url = server.url_of(listener)
+        if "public_url" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"public_url": url})
         _with_services(settings, seed)
-        print(demo.welcome(server.url_of(listener)), flush=True)
+        print(demo.welcome(url), flush=True)
         server.serve(settings, listener)
 
 

@@ -24,10 +24,12 @@ ResultT = TypeVar("ResultT")
 APPS = {"models": {"models": ["models"], "migrations": "models.migrations"}}
 NEWEST = MigrationTarget(app_label="models", name="__latest__")
 ANSWER_WITHIN_SECONDS = 3.0
+BUSY_MILLISECONDS = 2_500  # all wait behind one that waits for another process to write
 MIGRATION_LOCK = 0x7E55E2A  # any number that all gateways share
 LOST = (  # Tortoise lets through what asyncpg and the socket raise
     DBConnectionError,
     asyncpg.exceptions.InterfaceError,
+    asyncpg.exceptions.InternalClientError,  # its confusion after a connection that was cut amid a statement
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InvalidCatalogNameError,
@@ -64,7 +66,7 @@ def config(url: str) -> dict[str, Any]:
 
 
 def _sqlite(url: str) -> tuple[str, dict[str, Any]]:
-    pragmas = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON", "busy_timeout": 10_000}
+    pragmas = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON", "busy_timeout": BUSY_MILLISECONDS}
     return "sqlite", {"engine": "gateway.sqlite", "credentials": {"file_path": str(_sqlite_path(url)), **pragmas}}
 
 
@@ -123,6 +125,11 @@ async def in_time(reading: Coroutine[Any, Any, ResultT], seconds: float = ANSWER
         if not done:
             raise TimeoutError
         return task.result()
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether it says that the database can't be reached, or is being written by another process for too long."""
+    return isinstance(error, LOST) or (isinstance(error, OperationalError) and "database is locked" in str(error))
 
 
 @contextmanager

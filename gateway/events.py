@@ -137,7 +137,7 @@ class EventLog:
         known = len(self._recent)
         behind = self._position - position
         if behind <= known:
-            return list(islice(self._recent, known - behind, known))
+            return list(islice(reversed(self._recent), behind))[::-1]  # from the end: most followers are close to it
         events = await after(position)
         if not events or events[0].position != position + 1:  # positions have no gaps: it was pruned meanwhile
             raise CursorExpired(NO_LONGER_KEPT)

@@ -1,7 +1,7 @@
 """The table of a project's issued keys: searched, filtered by state, ordered by any column, usage among them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ from gateway.pages import Listing, Page, Slice
 from gateway.permissions import Actor
 from gateway.pricing import Period, instant_of, micros
 from gateway.sealing import Sealer
-from models import IssuedKey, KeyState
+from models import IssuedKey, KeyState, User
 
 States = tuple[KeyState, ...] | None
 
@@ -47,22 +47,40 @@ class Query:
         return f"issued keys {self.search!r} {self.states} {self.column} {self.descending} {period_text}"
 
 
-async def page(
-    project_id: str,
+async def pages_of_projects(
+    _: Actor,
+    project_ids: Sequence[str],
     query: Query,
     period: Period | None,
     part: Slice,
     sealer: Sealer,
     now: datetime,
     kept_from: datetime,
-) -> Page[IssuedKey]:
+) -> dict[str, Page[IssuedKey]]:
     """Raises BadInput without the period that an order by usage needs; PeriodTooFine as `usage` does."""
-    rows = _filtered(IssuedKey.filter(project_id=project_id).select_related("user"), query, now)
-    if query.column not in BY_USAGE:
-        sign = "-" if query.descending else ""
-        order = tuple(f"{sign}{column}" for column in dict.fromkeys((query.column, "id")))
-        return await pages.one(Listing(rows, order, f"{project_id} {query.name}", sealer), part)
-    return await _RankedByUsage(project_id, query, part, sealer, kept_from).page(rows, period)
+    rows = _filtered(IssuedKey.filter(project_id__in=project_ids), query, now)
+    if query.column in BY_USAGE:
+        tables = [_RankedByUsage(project_id, query, part, sealer) for project_id in project_ids]
+        return await _ranked_pages(tables, rows, period, kept_from)
+    with_users = rows.select_related("user")
+    listings = {project_id: _listing(project_id, with_users, query, sealer) for project_id in project_ids}
+    if len(listings) == 1:
+        return {project_id: await pages.one(listing, part) for project_id, listing in listings.items()}
+    found = await pages.of_each(_listing("", rows, query, sealer), "project_id", project_ids, part)
+    await _fetch_users([key for page in found.values() for key in page.rows])
+    return {project_id: replace(page, cursor=listings[project_id].give_cursor) for project_id, page in found.items()}
+
+
+def _listing(project_id: str, rows: QuerySet[IssuedKey], query: Query, sealer: Sealer) -> Listing[IssuedKey]:
+    sign = "-" if query.descending else ""
+    order = tuple(f"{sign}{column}" for column in dict.fromkeys((query.column, "id")))
+    return Listing(rows, order, f"{project_id} {query.name}", sealer)
+
+
+async def _fetch_users(listed: Sequence[IssuedKey]) -> None:
+    users = await User.in_bulk({key.user_id for key in listed}, "id")
+    for key in listed:
+        key.user = users[key.user_id]
 
 
 async def pages_of_templates(
@@ -94,7 +112,7 @@ Rank = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class _RankedByUsage:
-    """An order that no index has: the totals of all keys of the project are read, ranked here, and one page fetched.
+    """The table of one project in an order that no index has.
 
     Cursors carry the period's instants, so that the next page of "the last 30 days" is of the same 30 days.
     """
@@ -103,50 +121,34 @@ class _RankedByUsage:
     query: Query
     part: Slice
     sealer: Sealer
-    kept_from: datetime
 
-    async def page(self, rows: QuerySet[IssuedKey], period: Period | None) -> Page[IssuedKey]:
-        bounds = [self._take(cursor) for cursor in (self.part.after, self.part.before)]
-        fixed = next((bound[0] for bound in bounds if bound), period)
-        if fixed is None:
-            raise BadInput("Ordering by REQUESTS or TOTAL needs a period.")
-        ranks = await self._ranks(rows, fixed)
-        wanted = self._sliced(sorted(ranks.values(), reverse=self.query.descending), *bounds)
-        found = await IssuedKey.filter(id__in=[rank[-1] for rank in wanted])
-        by_id = {key.id: key for key in found}
-        listed = [by_id[rank[-1]] for rank in wanted]
-        return self._page(listed, ranks, fixed)
+    @property
+    def bounds(self) -> list[tuple[Period, Rank] | None]:
+        """What the slice's cursors say. Raises BadInput for one of another table."""
+        return [self._take(cursor) for cursor in (self.part.after, self.part.before)]
 
-    async def _ranks(self, rows: QuerySet[IssuedKey], period: Period) -> dict[str, Rank]:
-        of_project = await usage.of_projects([self.project_id], usage.Grouping.KEY, period, self.kept_from)
-        totals = of_project[self.project_id]
-        ids: list[str] = await rows.values_list("id", flat=True)  # type: ignore[assignment]  # Tortoise types it as rows
-        return {id: self._rank(id, totals.get(id, usage.Totals())) for id in ids}
-
-    def _rank(self, id: str, total: usage.Totals) -> Rank:
+    def rank(self, id: str, total: usage.Totals) -> Rank:
         by_total = self.query.column is Column.TOTAL
         return (total.cost.units, total.cost.fraction, id) if by_total else (total.requests, 0, id)
 
-    def _sliced(
-        self, ranks: list[Rank], after: tuple[Period, Rank] | None, before: tuple[Period, Rank] | None
-    ) -> list[Rank]:
+    def sliced(self, ranks: Iterable[Rank]) -> list[Rank]:
         """One more than the page's size where there are more, in the slice's direction."""
         down = self.query.descending
+        after, before = self.bounds
         inside = [
             rank
-            for rank in ranks
+            for rank in sorted(ranks, reverse=down)
             if (after is None or (rank < after[1] if down else rank > after[1]))
             and (before is None or (rank > before[1] if down else rank < before[1]))
         ]
         return (inside[::-1] if self.part.backwards else inside)[: self.part.size + 1]
 
-    def _page(self, rows: list[IssuedKey], ranks: dict[str, Rank], period: Period) -> Page[IssuedKey]:
+    def page(self, rows: list[IssuedKey], ranks: dict[str, Rank], period: Period) -> Page[IssuedKey]:
         async def count() -> int:
             return len(ranks)
 
         listing = Listing(IssuedKey.all(), ("id",), "", self.sealer)
-        made = listing.page(rows, self.part, count)
-        return Page(made.rows, made.has_next, made.has_previous, self._giver(ranks, period), count)
+        return replace(listing.page(rows, self.part, count), cursor=self._giver(ranks, period))
 
     def _giver(self, ranks: dict[str, Rank], period: Period) -> Callable[[IssuedKey], str]:
         instants = [micros(period.start), micros(period.end)]
@@ -161,3 +163,25 @@ class _RankedByUsage:
     @property
     def _name(self) -> str:
         return f"{self.project_id} {self.query.name}"
+
+
+async def _ranked_pages(
+    tables: Sequence[_RankedByUsage], rows: QuerySet[IssuedKey], period: Period | None, kept_from: datetime
+) -> dict[str, Page[IssuedKey]]:
+    """The totals of all keys of the projects are read and ranked here, and the rows of the pages fetched."""
+    fixed = next((bound[0] for table in tables for bound in table.bounds if bound), period)
+    if fixed is None:
+        raise BadInput("Ordering by REQUESTS or TOTAL needs a period.")
+    ranks: dict[str, dict[str, Rank]] = {table.project_id: {} for table in tables}
+    totals = await usage.of_projects(list(ranks), usage.Grouping.KEY, fixed, kept_from)
+    for id, project_id in await rows.values_list("id", "project_id"):
+        ranks[project_id][id] = tables[0].rank(id, totals[project_id].get(id, usage.Totals()))
+    wanted = {table.project_id: table.sliced(ranks[table.project_id].values()) for table in tables}
+    ids = [rank[-1] for found in wanted.values() for rank in found]
+    by_id = {key.id: key for key in await IssuedKey.filter(id__in=ids).select_related("user")}
+    return {
+        table.project_id: table.page(
+            [by_id[rank[-1]] for rank in wanted[table.project_id]], ranks[table.project_id], fixed
+        )
+        for table in tables
+    }

@@ -13,7 +13,7 @@ from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.permissions import GATEWAY, Actor, Permission, projects_with, require, require_caller
 from gateway.signing import Keyring, key_header, seconds
-from models import IssuedKey, KeyGeneration, KeyRequest, KeyState, SigningKey, Template
+from models import IssuedKey, KeyGeneration, KeyRequest, KeyState, SigningKey, Template, User
 from models.fields import named
 
 LIVING = (KeyState.ACTIVE, KeyState.SUSPENDED)
@@ -158,11 +158,10 @@ async def rotate(actor: Actor, keyring: Keyring, key_id: str, overlap_seconds: i
 
 async def revoke(actor: Actor, key_id: str) -> IssuedKey:
     """For good, by a manager, by the holder, or by the key itself. Raises NotFound, Forbidden, Conflict."""
-    require_caller(actor, "key.revoke")
     async with in_transaction():
         key = await _locked(actor, key_id)
         if not _is_own(actor, key):
-            await require(actor, "key.suspend", key.project_id, is_seen=True)
+            await require(actor, "key.revoke", key.project_id, is_seen=True)
         _require_living(key)
         await _revoke(actor, key)
     return key
@@ -186,6 +185,8 @@ async def resume(actor: Actor, key_id: str) -> IssuedKey:
         await require(actor, "key.resume", key.project_id, is_seen=True)
         if present_state(key, clock.now()) is not KeyState.SUSPENDED:
             raise Conflict("Only a suspended key can be resumed.", ["keyId"])
+        if await User.exists(id=key.user_id, disabled_at__isnull=False):
+            raise Conflict("The holder's account is disabled.", ["keyId"])
         key.state, key.suspended_at = KeyState.ACTIVE, None
         await key.save(update_fields=["state", "suspended_at"])
         await _tell(actor, "key.resumed", key)

@@ -8,7 +8,7 @@ from tortoise.transactions import in_transaction
 
 from gateway import audit, clock, events
 from gateway.attempts import LOOK_UP_PER_USER, Attempts
-from gateway.errors import Conflict, Forbidden, Invalid, NotFound
+from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.pages import Listing, Page, Slice, of_each
 from gateway.permissions import Actor, Permission, Rights, projects_with, require
 from gateway.sealing import Sealer
@@ -126,21 +126,13 @@ async def _require_may_pass_on(rights: Rights, owner_role: Role, leaving: Member
 
 async def _new(actor: Actor, attempts: Attempts, project_id: str, user: UserRef) -> Member | None:
     """A member to be, of an account that exists; who asks for others too often has to wait."""
-    try:
-        async with attempts.guessing(LOOK_UP_PER_USER, "look up", actor.user_id):
-            found = await _account(user)
-    except Invalid:
+    await attempts.spend(LOOK_UP_PER_USER, "look up", actor.user_id)
+    found = await User.filter(user.of(""), disabled_at=None).first()
+    if found is None:
         await audit.enter(actor, "user.look_up_failed", project_id, project_id, clock.now())
         return None
     await audit.enter(actor, "user.looked_up", found.id, project_id, clock.now())
     return await Member.create(project_id=project_id, user=found)
-
-
-async def _account(user: UserRef) -> User:
-    found = await User.filter(user.of(""), disabled_at=None).first()
-    if found is None:
-        raise Invalid("There is no such user.")
-    return found
 
 
 async def _set(actor: Actor, kind: str, member: Member, held: set[str], wanted: set[str]) -> None:

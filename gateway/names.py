@@ -6,6 +6,10 @@ from gateway.errors import Invalid
 from models.fields import LONGEST_FOLD, NAME_LENGTH, fold
 
 LONGEST_TEXT = 10_000
+UNPRINTABLE = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
+UNSEEN = frozenset({"Cf", "Zs", "Mn", "Me"})
+BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # make a text read as another
+BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters by their category, and yet nothing to see
 
 
 def checked_name(name: str | None, member: str = "name") -> str:
@@ -13,8 +17,10 @@ def checked_name(name: str | None, member: str = "name") -> str:
     trimmed = unicodedata.normalize("NFC", name or "").strip()
     if not 1 <= len(trimmed) <= NAME_LENGTH:
         raise Invalid(f"A name has 1 to {NAME_LENGTH} characters.", [member])
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in trimmed):
+    if any(unicodedata.category(character) in UNPRINTABLE or character in BIDI for character in trimmed):
         raise Invalid("A name has no control characters.", [member])
+    if all(unicodedata.category(character) in UNSEEN or character in BLANK for character in trimmed):
+        raise Invalid("A name has a character that can be seen.", [member])
     return trimmed
 
 

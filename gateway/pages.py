@@ -91,8 +91,8 @@ class Listing(Generic[Row]):
         """Of rows in the slice's direction, one more than its size where there are more."""
         more, rows = len(rows) > part.size, rows[: part.size]
         if part.backwards:
-            return Page(rows[::-1], part.before is not None, more, self.give_cursor, count)
-        return Page(rows, more, part.after is not None, self.give_cursor, count)
+            return Page(rows[::-1], part.before is not None, more or part.after is not None, self.give_cursor, count)
+        return Page(rows, more or part.before is not None, part.after is not None, self.give_cursor, count)
 
     def _beyond(self, values: Values, *, reverse: bool = False) -> Q:
         """Rows that sort after these values, or before them: `a > x OR a = x AND b > y` for the order (a, b)."""
@@ -131,9 +131,11 @@ async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str],
 
 async def _rows_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[Row]:
     """The first rows of each parent, one more than a page has, in the slice's direction."""
-    order = ", ".join(f'"{c.lstrip("-")}" {"DESC" if c.startswith("-") else "ASC"}' for c in listing.direction(part))
-    place = RawSQL(f'ROW_NUMBER() OVER (PARTITION BY "{parent}" ORDER BY {order})')
-    numbered = listing.between(part).filter(**{f"{parent}__in": parent_ids}).annotate(place=place)
+    table, direction = listing.rows.model._meta.db_table, listing.direction(part)
+    order = ", ".join(f"{_in_sql(table, c.lstrip('-'))} {'DESC' if c.startswith('-') else 'ASC'}" for c in direction)
+    place = RawSQL(f"ROW_NUMBER() OVER (PARTITION BY {_in_sql(table, parent)} ORDER BY {order})")
+    wanted = listing.between(part).filter(**{f"{parent}__in": parent_ids})
+    numbered = wanted.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
     numbered.sql()  # builds the statement, whose parameters the next line has
     sql, values = numbered.query.get_parameterized_sql()
     ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text
@@ -179,6 +181,12 @@ def take(sealer: Sealer, name: str, cursor: str) -> Values:
 
 def _value(row: Model, column: str) -> Any:
     return reduce(getattr, column.split("__"), row)
+
+
+def _in_sql(table: str, column: str) -> str:
+    """A column, of the table or of one that Tortoise joins to it."""
+    *joined, name = column.split("__")
+    return f'"{"__".join([table, *joined])}"."{name}"'
 
 
 def _reversed(column: str) -> str:

@@ -132,7 +132,7 @@ POLICY: dict[str, Rule] = {
     "key.reveal": IN_PERSON,
     "key.rotate": IN_PERSON,
     "key.import": MANAGE_IN_PERSON,
-    "key.revoke": SIGNED_IN,
+    "key.revoke": MANAGE,
     "key.suspend": MANAGE,
     "key.resume": MANAGE,
     "secret.read": MANAGE_IN_PERSON,

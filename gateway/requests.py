@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from tortoise.expressions import Q
+from tortoise.expressions import Q, Subquery
+from tortoise.functions import Max
 from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
@@ -15,7 +16,7 @@ from gateway.pages import Listing, Page, Slice, count_each, of_each
 from gateway.permissions import Actor, Permission, projects_with, require, require_caller, rights_on
 from gateway.sealing import Sealer
 from gateway.signing import Keyring
-from models import Grant, IssuedKey, KeyRequest, RequestState, Role, Template
+from models import Grant, IssuedKey, KeyRequest, RequestState, Role, Template, User
 
 LONGEST_NOTE = 2000
 UNKNOWN = "There is no such request."
@@ -48,8 +49,9 @@ async def latest_of_viewer(actor: Actor, template_ids: Sequence[str]) -> dict[st
     """The actor's latest request on each template."""
     if actor.user is None:
         return {}
-    own = KeyRequest.filter(user_id=actor.user.id, template_id__in=template_ids).order_by("id")
-    return {request.template_id: request for request in await own}
+    own = KeyRequest.filter(user_id=actor.user.id, template_id__in=template_ids)
+    latest = own.annotate(latest=Max("id")).group_by("template_id").values("latest")
+    return {request.template_id: request for request in await KeyRequest.filter(id__in=Subquery(latest))}
 
 
 async def pending_counts(_: Actor, template_ids: Sequence[str]) -> dict[str, int]:
@@ -134,7 +136,7 @@ async def approve(actor: Actor, keyring: Keyring, request_id: str, expires_at: d
             if expires_at is not None and expires_at <= clock.now():
                 raise Invalid("A key can't expire in the past.", ["expiresAt"])
             _require_pending(request)
-            await _require_approvable(template)
+            await _require_approvable(template, request)
             await _require_no_living_key(request.template_id, request.user_id, "requestId")
             await keys.issue(actor, keyring, request, template, expires_at)
             return await _decide(actor, request, RequestState.APPROVED)
@@ -186,9 +188,11 @@ async def _locked_template(actor: Actor, request_id: str) -> Template:
     return await Template.select_for_update().get(id=request.template_id)
 
 
-async def _require_approvable(template: Template) -> None:
+async def _require_approvable(template: Template, request: KeyRequest) -> None:
     if template.deleted_at:
         raise Conflict("The template is gone.", ["requestId"])
+    if await User.exists(id=request.user_id, disabled_at__isnull=False):
+        raise Conflict("The asker's account is disabled.", ["requestId"])
     if not await may_view_project(template.role_id, template.project_id):
         raise Conflict("The template's role may not view the project any more.", ["requestId"])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
-from tortoise.expressions import Q
+from tortoise.expressions import Q, Subquery
 from tortoise.transactions import in_transaction
 
 from gateway import clock, events
@@ -79,11 +79,14 @@ async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list
     return roles
 
 
-async def granted(_: Actor, role_ids: Sequence[str]) -> dict[str, Granted]:
-    """What each role permits, in one statement."""
+async def granted(actor: Actor, role_ids: Sequence[str]) -> dict[str, Granted]:
+    """What each role permits, in one statement; nothing to one who neither sees its project nor holds a key with it."""
     permissions: dict[str, set[str]] = defaultdict(set)
     on_nodes: dict[str, dict[ProjectNode, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for grant in await Grant.filter(role_id__in=role_ids).select_related("node").order_by("node_id"):
+    held = IssuedKey.filter(user_id=actor.user_id, state__in=(KeyState.ACTIVE, KeyState.SUSPENDED))
+    shown = Q(role__project_id__in=projects_seen(actor)) | Q(role_id__in=Subquery(held.values("role_id")))
+    grants = Grant.filter(role_id__in=role_ids).filter(shown)
+    for grant in await grants.select_related("node").order_by("node_id"):
         if grant.node is None:
             permissions[grant.role_id].add(grant.permission)
         elif grant.node.deleted_at is None:

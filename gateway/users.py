@@ -135,7 +135,9 @@ async def by_id(_: Actor, user_ids: list[str]) -> dict[str, User]:
 async def disable(actor: Actor, id_or_email: str) -> User:
     """Ends the user's sessions and suspends their keys; they can't sign in. Raises NotFound."""
     async with in_transaction():
-        found = User.filter(Q(id=id_or_email) | Q(email_folded=fold(id_or_email.strip()))).select_for_update()
+        found = User.filter(Q(id=id_or_email) | Q(email_folded=fold(id_or_email.strip()))).select_for_update(
+            no_key=True
+        )
         user = await found.get_or_none()
         if user is None:
             raise NotFound("There is no such account.")
@@ -160,7 +162,7 @@ async def _begin_session(actor: Actor, user: User, lifetime: timedelta) -> Sessi
 async def _require_unchanged(user: User) -> None:
     """Hashing takes its time; an account that was disabled or got another password meanwhile is not signed in to."""
     same = User.filter(id=user.id, password_hash=user.password_hash, disabled_at=None)
-    if not await same.select_for_update().get_or_none():
+    if not await same.select_for_update(no_key=True).get_or_none():
         raise Invalid(WRONG)
 
 

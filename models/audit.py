@@ -5,6 +5,8 @@ from tortoise.models import Model
 
 from models.fields import ID_LENGTH, IdField
 
+ACTION_LENGTH = 64
+
 
 class AuditEntry(Model):
     """Without a user and a key, the gateway itself acted."""
@@ -13,7 +15,7 @@ class AuditEntry(Model):
     at = fields.DatetimeField()
     user_id = fields.CharField(max_length=ID_LENGTH, null=True)
     key_id = fields.CharField(max_length=ID_LENGTH, null=True)
-    action = fields.CharField(max_length=64)
+    action = fields.CharField(max_length=ACTION_LENGTH)
     object_id = fields.CharField(max_length=ID_LENGTH)
     project_id = fields.CharField(max_length=ID_LENGTH, null=True)
     address = fields.CharField(max_length=64, null=True)

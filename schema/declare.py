@@ -85,4 +85,4 @@ def changes(input: object, *names: str) -> dict[str, Any]:
 
 def chosen(values: Any) -> tuple[Any, ...] | None:
     """A list that filters, as a batch takes it; absent and null are no filter."""
-    return None if values is strawberry.UNSET or values is None else tuple(values)
+    return None if values is strawberry.UNSET or values is None else tuple(sorted(set(values)))

@@ -23,9 +23,9 @@ from schema.declare import (
     optional,
     resolved,
 )
-from schema.mutations import USER_ERRORS, UserError, mutation, settle
+from schema.mutations import REPEATABLE, USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
-from schema.periods import PeriodInput, kept_from, period_of
+from schema.periods import PeriodInput, kept_from, period_of, text_of
 from schema.requests import BEFORE, LAST
 from schema.states import KeyState
 from schema.usage import Usage, usage_of_key
@@ -151,14 +151,13 @@ async def issued_keys_of_project(
         states=chosen(states),
         column=order.field.value if order else key_table.Column.RECEIVED_AT,
         descending=order.direction is OrderDirection.DESC if order else True,
-        period_text=repr(given(period)),
+        period_text=text_of(given(period)),
     )
     part = pages.Slice(given(first), given(after), given(last), given(before))
     context = info.context
     resolved_period = period_of(period, context.now) if period else None
-    return await key_table.page(
-        root.id, query, resolved_period, part, context.services.sealer, context.now, kept_from(context)
-    )
+    services = (context.services.sealer, context.now, kept_from(context))
+    return await context.load(key_table.pages_of_projects, root.id, query, resolved_period, part, *services)
 
 
 async def issued_keys_of_template(
@@ -172,9 +171,6 @@ async def issued_keys_of_template(
         return None
     part, sealer, now = pages.Slice(given(first), given(after)), info.context.services.sealer, info.context.now
     return await info.context.load(key_table.pages_of_templates, root.id, chosen(states), part, sealer, now)
-
-
-REPEATABLE = "Makes a repeat of this mutation harmless for 24 hours."
 
 
 @input_type("The key whose token is wanted.")

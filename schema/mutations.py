@@ -75,7 +75,7 @@ async def found_again(info: Info, ids: list[str]) -> Any:
 
 async def all_found_again(info: Info, ids: list[str]) -> list[Any]:
     """As `found_again`, of a mutation that made several."""
-    found = [await find(info, id) for id in ids]
+    found = await asyncio.gather(*(find(info, id) for id in ids))
     if None in found:
         raise NotFound("What this idempotency key did is gone since, or may no longer be seen.")
     return found

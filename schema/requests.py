@@ -20,7 +20,7 @@ from schema.declare import (
     optional,
     resolved,
 )
-from schema.mutations import USER_ERRORS, UserError, mutation, settle
+from schema.mutations import REPEATABLE, USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
 from schema.states import RequestState
 from schema.users import AFTER, FIRST, User
@@ -101,27 +101,27 @@ async def requests_of_template(
 class KeyRequestCreateInput:
     template_id: strawberry.ID = described("The template to have a key from.")
     note: str | None = optional("What the owners should know, at most 2000 characters.")
-    idempotency_key: str | None = optional("Makes a repeat of this mutation harmless for 24 hours.")
+    idempotency_key: str | None = optional(REPEATABLE)
 
 
 @input_type("A request to take back.")
 class KeyRequestCancelInput:
     request_id: strawberry.ID = described("The request.")
-    idempotency_key: str | None = optional("Makes a repeat of this mutation harmless for 24 hours.")
+    idempotency_key: str | None = optional(REPEATABLE)
 
 
 @input_type("A request to approve.")
 class KeyRequestApproveInput:
     request_id: strawberry.ID = described("The request.")
     expires_at: datetime | None = optional("The key stops working then; never, if absent.")
-    idempotency_key: str | None = optional("Makes a repeat of this mutation harmless for 24 hours.")
+    idempotency_key: str | None = optional(REPEATABLE)
 
 
 @input_type("A request to turn down.")
 class KeyRequestRejectInput:
     request_id: strawberry.ID = described("The request.")
     reason: str = described("Why, for the one who asked; 1 to 2000 characters.")
-    idempotency_key: str | None = optional("Makes a repeat of this mutation harmless for 24 hours.")
+    idempotency_key: str | None = optional(REPEATABLE)
 
 
 @object_type("A request, or why nothing was done with it.")

@@ -101,6 +101,13 @@ async def test_pages_show_every_entry_once_while_more_are_written(managed: Manag
     assert seen == [f"act.{number}" for number in reversed(range(45))]
 
 
+@pytest.mark.parametrize("odd", ["x" * 31, "x" * 65, "\x00", "\ud800", "ключ"])
+async def test_what_no_entry_says_is_filtered_for_in_vain(managed: Managed, odd: str) -> None:
+    await act(managed.owner, managed.project, "template.updated")
+    assert await actions(managed.owner, managed.project, action=odd) == []
+    assert await actions(managed.owner, managed.project, user_id=odd) == []
+
+
 async def test_the_log_is_filtered_by_user_and_by_action(managed: Managed) -> None:
     other = await person("Bo")
     await act(managed.owner, managed.project, "key.revoked", "key.suspended")

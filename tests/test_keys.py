@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tortoise.exceptions import IntegrityError
 
-from gateway import clock, keys, requests
+from gateway import clock, keys, requests, users
 from gateway.auth import Authenticator
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from gateway.events import EventLog
@@ -188,6 +188,12 @@ async def test_only_managers_suspend(scene: Scene) -> None:
     stranger = await person("Eve")
     async with refused(NotFound, "keyId"):
         await keys.suspend(stranger, scene.key.id)
+
+
+async def test_a_key_of_a_disabled_account_stays_suspended(scene: Scene) -> None:
+    await users.disable(GATEWAY, scene.holder.require_user().id)
+    async with refused(Conflict, "keyId"):
+        await keys.resume(scene.owner, scene.key.id)
 
 
 async def test_leaving_a_project_does_not_end_a_key(scene: Scene) -> None:

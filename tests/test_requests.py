@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from tortoise.exceptions import IntegrityError
 
-from gateway import clock, keys, requests
+from gateway import clock, keys, requests, users
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound, TesseraError, Unauthenticated
 from gateway.pages import Slice
-from gateway.permissions import Actor, Permission
+from gateway.permissions import GATEWAY, Actor, Permission
 from gateway.signing import Keyring
 from models import IssuedKey, KeyRequest, KeyState, Project, RequestState, Template
 from tests.world import ANONYMOUS, SEALER, by_key, join, owned_project, person, refused, role, template, told
@@ -162,6 +162,13 @@ async def test_approval_checks_again_that_the_role_may_view_the_project(scene: S
     await join(blind_project, scene.asker, await role(blind_project, Permission.PROJECT_VIEW, name="viewer"))
     blind = await template(blind_project, await role(blind_project, Permission.PACKAGE_VIEW))
     request = await requests.create(scene.asker, blind.id)
+    async with refused(Conflict, "requestId"):
+        await requests.approve(scene.owner, KEYRING, request.id)
+
+
+async def test_nothing_is_issued_to_a_disabled_account(scene: Scene) -> None:
+    request = await requests.create(scene.asker, scene.template.id)
+    await users.disable(GATEWAY, scene.asker.require_user().id)
     async with refused(Conflict, "requestId"):
         await requests.approve(scene.owner, KEYRING, request.id)
 

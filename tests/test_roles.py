@@ -37,8 +37,8 @@ async def scene(database: str) -> Scene:
     return made
 
 
-async def held(role: Role) -> tuple[list[Permission], dict[str, list[Permission]]]:
-    granted = (await roles.granted(ANONYMOUS, [role.id]))[role.id]
+async def held(actor: Actor, role: Role) -> tuple[list[Permission], dict[str, list[Permission]]]:
+    granted = (await roles.granted(actor, [role.id]))[role.id]
     return granted.permissions, {each.node.id: each.permissions for each in granted.node_permissions}
 
 
@@ -71,14 +71,14 @@ async def test_a_role_holds_what_it_is_given_in_the_order_of_the_permissions(sce
     stored = await Role.get(id=made.id)
     assert (stored.name, stored.description, stored.version) == ("Analyst", "Reads", 1)
     assert (stored.cost_coefficient, stored.is_public, stored.is_owner) == (Decimal("0.25"), False, False)
-    assert await held(made) == ([VIEW, PACKAGE_VIEW], {scene.node.id: [CODE_VIEW, PACKAGE_CREATE]})
+    assert await held(scene.ada, made) == ([VIEW, PACKAGE_VIEW], {scene.node.id: [CODE_VIEW, PACKAGE_CREATE]})
     assert await told() == [("role.created", made.id)]
 
 
 async def test_a_role_costs_once_the_price_and_is_not_public_unless_said_otherwise(scene: Scene) -> None:
     made = await roles.create(scene.ada, scene.project.id, name="Plain", permissions=[])
     assert (made.cost_coefficient, made.is_public, made.description) == (Decimal(1), False, "")
-    assert await held(made) == ([], {})
+    assert await held(scene.ada, made) == ([], {})
 
 
 async def test_a_public_role_gives_everyone_what_it_holds(scene: Scene) -> None:
@@ -173,7 +173,7 @@ async def test_an_update_replaces_what_it_names_and_leaves_the_rest(scene: Scene
 
     stored = await Role.get(id=caller.id)
     assert (stored.name, stored.description, stored.cost_coefficient) == ("Caller", "Calls", Decimal(2))
-    assert await held(caller) == ([VIEW, EDIT], {scene.node.id: [CODE_VIEW]})
+    assert await held(scene.ada, caller) == ([VIEW, EDIT], {scene.node.id: [CODE_VIEW]})
     assert stored.version == 2
     assert await told() == [("role.updated", caller.id)]
 
@@ -184,7 +184,7 @@ async def test_null_clears_the_description_and_the_permissions_on_nodes(scene: S
     updated = await roles.update(scene.ada, caller.id, {"description": None, "node_permissions": None})
 
     assert updated.description == ""
-    assert await held(caller) == ([VIEW], {})
+    assert await held(scene.ada, caller) == ([VIEW], {})
 
 
 @pytest.mark.parametrize(
@@ -324,10 +324,21 @@ async def test_the_roles_of_a_project_are_shown_to_those_who_see_it_the_owners_f
     assert await roles.visible(scene.bo, [viewer.id]) == {}
 
 
+async def test_what_a_role_permits_is_shown_where_the_project_is_seen_or_a_key_with_it_is_held(scene: Scene) -> None:
+    caller = await role(scene.project, VIEW)
+    holder, former = await person("Hal"), await person("Fay")
+    made = await template(scene.project, caller)
+    await issued_key(made, holder)
+    await issued_key(made, former, state=KeyState.REVOKED, revoked_at=now())
+    assert await held(holder, caller) == ([VIEW], {})
+    for actor in (former, ANONYMOUS):
+        assert await held(actor, caller) == ([], {})
+
+
 async def test_what_a_role_permits_on_a_deleted_node_is_not_shown(scene: Scene) -> None:
     caller = await role(scene.project, VIEW, on_nodes={scene.node.id: [CODE_VIEW]})
     await projects.delete_node(scene.ada, scene.node.id)
-    assert await held(caller) == ([VIEW], {})
+    assert await held(scene.ada, caller) == ([VIEW], {})
 
 
 async def test_what_many_roles_permit_takes_one_statement(scene: Scene) -> None:

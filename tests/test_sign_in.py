@@ -181,6 +181,12 @@ async def test_signing_in_rightly_uses_nothing_up(desk: Desk) -> None:
     assert len(await living_sessions(user)) == SIGN_IN_PER_ACCOUNT.amount + 1
 
 
+async def test_many_who_sign_in_rightly_at_once_are_all_let_in(desk: Desk) -> None:
+    user = await desk.create()
+    await asyncio.gather(*(desk.sign_in() for _ in range(2 * SIGN_IN_PER_ACCOUNT.amount)))
+    assert len(await living_sessions(user)) == 2 * SIGN_IN_PER_ACCOUNT.amount
+
+
 async def test_an_address_has_so_many_failures_over_all_accounts(desk: Desk) -> None:
     for _ in range(SIGN_IN_PER_ADDRESS.amount):
         await desk.attempts.spend(SIGN_IN_PER_ADDRESS, "sign in from", "192.0.2.1")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import structlog
 from graphql import FieldNode, GraphQLError
 
-from gateway.database import LOST
+from gateway.database import is_lost
 from gateway.errors import TesseraError
 
 log = structlog.get_logger("tessera.graphql")
@@ -55,7 +55,7 @@ def public(error: GraphQLError, request_id: str) -> dict[str, object]:
     """The error for the answer. Logs it where it is a fault of ours."""
     code, message = _code_and_message(error)
     cause = _cause(error) or error
-    if code == INTERNAL or isinstance(cause, LOST):
+    if code == INTERNAL or is_lost(cause):
         log.error("graphql_fault", request_id=request_id, path=error.path, error=error.message, exc_info=cause)
     formatted: dict[str, object] = {"message": message, "extensions": {"code": code, "requestId": request_id}}
     if error.locations:
@@ -83,7 +83,7 @@ def _code_and_message(error: GraphQLError) -> tuple[str, str]:
     cause = _cause(error)
     if isinstance(cause, TesseraError):
         return _told(cause)
-    if isinstance(cause, LOST):
+    if is_lost(cause):
         return "UNAVAILABLE", "The database can't be reached now; try again."
     if _is_about_the_document(error, cause):
         return str((error.extensions or {}).get("code", "BAD_INPUT")), error.message
