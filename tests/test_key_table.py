@@ -25,20 +25,8 @@ from tests.world import SEALER, issued_key, join, owned_project, person, role, t
 ORDERS = [(column, descending) for column in Column for descending in (False, True)]
 EACH_ON_ITS_OWN = [HealthCheck.function_scoped_fixture]  # examples read, or begin with a project of their own
 DOTLESS = "\N{LATIN SMALL LETTER DOTLESS I}"
-NAMES = [
-    "Straße",
-    "STRASSE 2",
-    "КАРТЫ",
-    "карты 2",
-    "İzmir",
-    "izmir",
-    f"{DOTLESS}ğd{DOTLESS}r",
-    "Cafe\u0301",
-    "CAFÉ",
-    "ﬁne",
-    "Zoë",
-    "100%_a",
-]
+NAMES = ["Straße", "STRASSE 2", "КАРТЫ", "карты 2", "İzmir", "izmir", f"{DOTLESS}ğd{DOTLESS}r"]
+NAMES += ["Cafe\u0301", "CAFÉ", "ﬁne", "Zoë", "100%_a"]
 
 
 class Scene:
@@ -61,10 +49,14 @@ class Scene:
         return Period(self.now - timedelta(days=7), self.now)
 
     async def page(self, query: Query, part: Slice | None = None, period: Period | None = None) -> Page[IssuedKey]:
-        at = self.now
-        return await key_table.page(
-            self.project.id, query, period or self.week, part or Slice(first=100), SEALER, at, at - timedelta(days=400)
-        )
+        return (await self.pages([self.project], query, part, period))[self.project.id]
+
+    async def pages(
+        self, projects: list[Project], query: Query, part: Slice | None = None, period: Period | None = None
+    ) -> dict[str, Page[IssuedKey]]:
+        ids, at = [project.id for project in projects], self.now
+        part, period, kept_from = part or Slice(first=100), period or self.week, at - timedelta(days=400)
+        return await key_table.pages_of_projects(self.olga, ids, query, period, part, SEALER, at, kept_from)
 
     async def names(self, **wanted: Any) -> list[str]:
         return [key.name for key in (await self.page(Query(**wanted))).rows]
@@ -87,7 +79,13 @@ async def a_person(name: str) -> Actor:
 
 @pytest.fixture
 async def full(scene: Scene) -> Scene:
-    """Nine keys: three names, three holders' names, and calls so that every column has ties."""
+    await fill(scene)
+    return scene
+
+
+async def fill(scene: Scene) -> None:
+    """A project with nine keys: three names, three holders' names, and calls so that every column has ties."""
+    await scene.start_anew()
     calls = []
     for number in range(9):
         holder = await a_person("ABC"[number // 3])
@@ -95,7 +93,6 @@ async def full(scene: Scene) -> Scene:
         call = usage.Call(key.id, scene.now - timedelta(days=1), Decimal("0.1") * (number % 4))
         calls += [call] * (number % 2 + 1)
     await usage.record(calls)
-    return scene
 
 
 # Searching
@@ -256,7 +253,31 @@ async def test_a_page_between_two_cursors_holds_what_stands_between_them(
 async def test_an_order_by_usage_needs_a_period(full: Scene, column: Column) -> None:
     at = full.now
     with pytest.raises(BadInput):
-        await key_table.page(full.project.id, Query(column=column), None, Slice(), SEALER, at, at)
+        await key_table.pages_of_projects(
+            full.olga, [full.project.id], Query(column=column), None, Slice(), SEALER, at, at
+        )
+
+
+@pytest.mark.parametrize(("column", "descending"), ORDERS)
+@pytest.mark.parametrize("part", [Slice(first=2), Slice(last=2)])
+async def test_the_tables_of_several_projects_are_those_of_each_and_cost_no_more_for_many(
+    full: Scene, column: Column, descending: bool, part: Slice
+) -> None:
+    query = Query(column=column, descending=descending, search="x", states=(KeyState.ACTIVE,))
+    projects = [full.project]
+    for _ in range(3):
+        await fill(full)
+        projects.append(full.project)
+    with statements() as for_two:
+        await full.pages(projects[:2], query, part)
+    with statements() as for_four:
+        together = await full.pages(projects, query, part)
+    assert len(for_two) == len(for_four)
+    for project in projects:
+        alone, page = (await full.pages([project], query, part))[project.id], together[project.id]
+        assert [row.id for row in page.rows] == [row.id for row in alone.rows]
+        assert (page.has_next, page.has_previous, await page.count()) == (alone.has_next, alone.has_previous, 3)
+        assert [page.cursor(row) for row in page.rows] == [alone.cursor(row) for row in alone.rows]
 
 
 # Cursors
