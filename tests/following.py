@@ -85,7 +85,7 @@ class Following(Protocol):
 
 @asynccontextmanager
 async def following(transport: str, url: str, asked: Asked) -> AsyncIterator[Following]:
-    """Follows at the gateway of this URL until the block ends. Raises Refused, Ended, and one of GONE where there is none."""
+    """Follows at the gateway of this URL until the block ends. Raises Refused, Ended, one of GONE."""
     if transport == "sse":
         async with _stream(url, asked) as stream:
             yield stream
