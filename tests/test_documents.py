@@ -71,7 +71,7 @@ READS = {
         ("viewer.keys.nodes.0.fields.0.value", "viewer.requests.nodes.0.template.name"),
     ),
     "Members": Read(("owner",), of_project(first=2), ("project.members.nodes.0.roles.0.name",)),
-    "AuditLog": Read(("owner",), of_project(first=2), ("project.auditEntries.nodes.0.user.name",)),
+    "AuditLog": Read(("owner",), of_project(first=2), ("project.auditEntries.pageInfo",)),
     "PendingRequests": Read(
         ("managing_key", "analyst"), of_project(first=1), ("eventCursor", "project.requests.nodes.0.template.name")
     ),
