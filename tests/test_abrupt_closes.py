@@ -31,8 +31,8 @@ async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
 
 def open_generators() -> list[str]:
     """The names of those of ours that have begun and not ended."""
-    found = [each for each in gc.get_objects() if isinstance(each, AsyncGeneratorType) and each.ag_frame is not None]
-    return [each.__qualname__ for each in found if _is_ours(each)]
+    generators = [each for each in gc.get_objects() if type(each) is AsyncGeneratorType]  # a dead proxy has no class
+    return [each.__qualname__ for each in generators if each.ag_frame is not None and _is_ours(each)]
 
 
 def _is_ours(generator: AsyncGeneratorType[Any, Any]) -> bool:
