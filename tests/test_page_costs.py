@@ -56,6 +56,16 @@ async def test_a_page_of_a_project_costs_the_same_however_much_is_on_it(crowd: C
             assert sent <= allowed, f"{who} with {size}"
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)  # where no two statements are under way at once
+async def test_the_tile_query_sends_the_very_same_number_for_one_template_and_for_a_hundred(crowd: Crowd) -> None:
+    sent: dict[str, set[int]] = {who: set() for who in crowd.callers}
+    for size in SIZES:
+        await crowd.grow(size)
+        for who, actor in crowd.callers.items():
+            sent[who].add(await cost(actor, "TemplateTiles", projectId=crowd.project.id))
+    assert all(len(numbers) == 1 for numbers in sent.values()), sent
+
+
 @pytest.mark.parametrize("document", sorted(MOST_OF_VIEWER))
 async def test_a_page_of_the_viewer_costs_the_same_however_much_is_on_it(crowd: Crowd, document: str) -> None:
     variables, most = MOST_OF_VIEWER[document]
