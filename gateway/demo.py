@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from gateway import clock, members, pricing, projects, requests, roles, templates, usage, users
+from gateway import clock, counting, members, pricing, projects, requests, roles, templates, users
 from gateway.attempts import Attempts
 from gateway.members import UserRef
 from gateway.passwords import Passwords
@@ -96,15 +96,15 @@ async def _issued(owner: Actor, asker: Actor, keyring: Keyring, template: Templa
 async def _use(key: IssuedKey, per_day: int) -> None:
     """Calls of the last two months, as if they had been made: until calls go through the gateway, usage is shown so."""
     cost = pricing.cost(key.template.price_per_request, key.role.cost_coefficient)
-    await usage.record(_calls(key, cost, per_day))
+    await counting.record(_calls(key, cost, per_day))
 
 
-def _calls(key: IssuedKey, cost: Decimal, per_day: int) -> Iterator[usage.Call]:
+def _calls(key: IssuedKey, cost: Decimal, per_day: int) -> Iterator[counting.Call]:
     chance = random.Random(key.name)  # noqa: S311  the same picture each time
     start = clock.now() - timedelta(days=DAYS_OF_USAGE)
     for day in range(DAYS_OF_USAGE):
         for _ in range(chance.randrange(per_day)):
-            yield usage.Call(key.id, start + timedelta(days=day, seconds=chance.randrange(86_400)), cost)
+            yield counting.Call(key.id, start + timedelta(days=day, seconds=chance.randrange(86_400)), cost)
 
 
 def welcome(url: str) -> str:

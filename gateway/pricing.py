@@ -117,6 +117,11 @@ def instant_of(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def first_of_month(microseconds: int) -> int:
+    """The first instant of the month of UTC that an instant is in."""
+    return micros(instant_of(microseconds).replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+
+
 @dataclass(frozen=True, slots=True)
 class Period:
     """`start <= t < end`, both in UTC, never empty. Made by `between`, `month` or `last_days`."""

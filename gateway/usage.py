@@ -1,50 +1,28 @@
-"""Calls are counted and priced here, and summed up over a period.
+"""What keys called, and what it cost, summed up over a period.
 
-A call is kept as a record, and added to the hour and the day of its key in the same transaction. A report takes whole
-days, whole hours at their edges, and records only at odd edges: its cost follows the keys and buckets that it touches.
+A report takes whole days, whole hours at their edges, and records only at odd edges: its cost follows the keys and
+buckets that it touches.
 """
 
 # ruff: noqa: S608  # its statements are built of names that stand in this file; every value is a parameter
 
-import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
-from itertools import islice, pairwise
-from typing import Any, NamedTuple, Self, TypeVar
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
 
-from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.transactions import in_transaction
-
+from gateway.counting import COUNTS
 from gateway.database import connection
 from gateway.errors import PeriodTooFine
-from gateway.pricing import DAY_US, FRACTIONS_IN_UNIT, HOUR_US, QUARTER_US, Amount, Period, instant_of, micros, parts
+from gateway.permissions import Actor
+from gateway.pricing import DAY_US, HOUR_US, QUARTER_US, Amount, Period, instant_of, micros, parts
+from gateway.statements import Parameters
 
-BATCH = 10_000
-COUNTS = ("requests", "refused", "units", "fraction")
-TEXT_COLUMNS = {"key_id"}  # of the tables that are passed as parameters; the others are BIGINT
-
-Row = tuple[str | int, ...]
-Counts = tuple[int, int, int, int]
-Counted = tuple[str, int, Counts]  # a key, microseconds, and what it counted then
 Span = tuple[int, int]
-Item = TypeVar("Item")
-
-
-class Call(NamedTuple):
-    key_id: str
-    called_at: datetime
-    cost: Decimal
-
-
-class Refused(NamedTuple):
-    key_id: str
-    refused_at: datetime
-    quantity: int = 1
 
 
 class Grouping(StrEnum):
@@ -68,87 +46,6 @@ class Totals:
     def of(cls, counts: Sequence[int]) -> Self:
         requests, refused, units, fraction = counts
         return cls(requests, refused, Amount.carried(units, fraction))
-
-
-# Counting
-
-
-async def record(calls: Iterable[Call]) -> None:
-    """Count calls, all or none: on return they are in the records, hours and days of their keys.
-
-    ValueError for a cost of more than 10 decimals; Tortoise's IntegrityError for an unknown key or a negative cost.
-    """
-    counted: list[Counted] = []
-    async with in_transaction() as database:
-        for batch in _batches(calls):
-            records = [_record(call) for call in batch]
-            await _insert(database, "usage_records", ("key_id", "called_at", "units", "fraction"), records)
-            counted += [(key_id, at, (1, 0, units, fraction)) for key_id, at, units, fraction in records]
-        await _add(database, counted)
-
-
-async def refuse(refusals: Iterable[Refused]) -> None:
-    """Count refused calls, all or none. They cost nothing and leave no record, only a number by the hour."""
-    async with in_transaction() as database:
-        await _add(database, [(key_id, micros(at), (0, quantity, 0, 0)) for key_id, at, quantity in refusals])
-
-
-def _record(call: Call) -> tuple[str, int, int, int]:
-    cost = Amount.of(call.cost)
-    return call.key_id, micros(call.called_at), cost.units, cost.fraction
-
-
-async def _add(database: BaseDBAsyncClient, counted: Iterable[Counted]) -> None:
-    hours = _rolled_up(counted, HOUR_US)
-    await _add_buckets(database, "usage_hours", "hour", hours)
-    await _add_buckets(database, "usage_days", "day", _rolled_up(hours, DAY_US))
-
-
-async def _add_buckets(database: BaseDBAsyncClient, table: str, column: str, buckets: Iterable[Counted]) -> None:
-    for batch in _batches(buckets):
-        rows = [(key_id, start, *counts) for key_id, start, counts in batch]
-        await _insert(database, table, ("key_id", column, *COUNTS), rows, _adding(table, column))
-
-
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, BATCH)):
-        yield batch
-
-
-def _rolled_up(counted: Iterable[Counted], width: int) -> list[Counted]:
-    sums: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for key_id, at, counts in counted:
-        bucket = sums[key_id, at - at % width]
-        for index, count in enumerate(counts):
-            bucket[index] += count
-    # In one order, so that two writers of the same buckets never wait for each other in a circle.
-    return [(key_id, start, _carried(counts)) for (key_id, start), counts in sorted(sums.items())]
-
-
-def _carried(counts: Sequence[int]) -> Counts:
-    requests, refused, units, fraction = counts
-    return requests, refused, units + fraction // FRACTIONS_IN_UNIT, fraction % FRACTIONS_IN_UNIT
-
-
-def _adding(table: str, column: str) -> str:
-    fraction = f"({table}.fraction + excluded.fraction)"
-    return f"""
-        ON CONFLICT (key_id, {column}) DO UPDATE SET
-            requests = {table}.requests + excluded.requests,
-            refused = {table}.refused + excluded.refused,
-            units = {table}.units + excluded.units + {fraction} / {FRACTIONS_IN_UNIT},
-            fraction = {fraction} % {FRACTIONS_IN_UNIT}"""
-
-
-async def _insert(
-    database: BaseDBAsyncClient, table: str, columns: Sequence[str], rows: Sequence[Row], conflict: str = ""
-) -> None:
-    parameters = _Parameters(database)
-    names = ", ".join(columns)
-    # WHERE, since without it SQLite takes ON CONFLICT for the condition of a join.
-    selected = f"SELECT {names} FROM ({parameters.table(columns, rows)}) AS passed WHERE true"
-    await database.execute_query(f"INSERT INTO {table} ({names}) {selected} {conflict}", parameters.values)
 
 
 # Reports
@@ -198,6 +95,18 @@ async def series(
         if point is not None:
             _accumulate(sums[row["owner"]][point], row)
     return {project_id: [Totals.of(counts) for counts in points] for project_id, points in sums.items()}
+
+
+async def last_calls(_: Actor, key_ids: Sequence[str]) -> dict[str, datetime]:
+    """When a call was last let through with each of these keys; to the hour, where its record is past retention."""
+    parameters = Parameters(connection().capabilities.dialect)
+    keys = parameters.table(("key_id",), [(key_id,) for key_id in key_ids])
+    hours = "SELECT MAX(h.hour) FROM usage_hours AS h WHERE h.key_id = k.key_id AND h.requests > 0"
+    records = "SELECT MAX(r.called_at) FROM usage_records AS r WHERE r.key_id = k.key_id"
+    rows = await connection().execute_query_dict(
+        f"SELECT k.key_id, COALESCE(({records}), ({hours})) AS called_at FROM ({keys}) AS k", parameters.values
+    )
+    return {row["key_id"]: instant_of(row["called_at"]) for row in rows if row["called_at"] is not None}
 
 
 def dearest_first(groups: Mapping[str, Totals]) -> list[tuple[str, Totals]]:
@@ -275,7 +184,7 @@ class _Keys:
     ids: Sequence[str]
     by: Grouping | None = None
 
-    def sql(self, parameters: "_Parameters") -> str:
+    def sql(self, parameters: Parameters) -> str:
         passed = parameters.table(("key_id",), [(one,) for one in self.ids])
         if self.by is None:
             return f"SELECT key_id AS id, key_id AS owner, key_id AS part FROM ({passed}) AS passed"
@@ -311,7 +220,7 @@ async def _sums(keys: _Keys, spans: Mapping[int, list[Span]], grouping: str) -> 
     if not spans:
         return []
     database = connection()
-    parameters = _Parameters(database)
+    parameters = Parameters(database.capabilities.dialect)
     tables = [f"k AS MATERIALIZED ({keys.sql(parameters)})"]
     branches = []
     for number, (width, found) in enumerate(spans.items()):
@@ -325,42 +234,9 @@ async def _sums(keys: _Keys, spans: Mapping[int, list[Span]], grouping: str) -> 
     )
 
 
-def _branch(source: _Source, spans: str, width: int, parameters: "_Parameters") -> str:
+def _branch(source: _Source, spans: str, width: int, parameters: Parameters) -> str:
     matching = f"r.key_id = k.id AND r.{source.column} >= s.low AND r.{source.column} < s.high AND {source.condition}"
     return (
         f"SELECT k.owner, k.part, {width} AS width, {source.bucket} AS bucket, {source.counts}"
         f" FROM k CROSS JOIN {spans} AS s CROSS JOIN {parameters.each(source.table, matching)}"
     )
-
-
-class _Parameters:
-    """The parameters of a statement, and the few words in which the databases differ."""
-
-    def __init__(self, database: BaseDBAsyncClient) -> None:
-        self.values: list[Any] = []
-        self._is_sqlite = database.capabilities.dialect == "sqlite"
-
-    def table(self, columns: Sequence[str], rows: Sequence[Row]) -> str:
-        """A SELECT of these rows, which are passed as parameters, in their order."""
-        if self._is_sqlite:
-            place = self._place(json.dumps(rows))
-            names = ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns))
-            return f"SELECT {names} FROM json_each({place})"
-        types = ("text" if name in TEXT_COLUMNS else "bigint" for name in columns)
-        places = [f"{self._place(list(values))}::{kind}[]" for values, kind in zip(_columns(rows), types, strict=True)]
-        return f"SELECT * FROM unnest({', '.join(places)}) AS passed({', '.join(columns)})"
-
-    def each(self, table: str, condition: str) -> str:
-        """The rows `r` of a table that match those joined before, found through its index for each of them."""
-        if self._is_sqlite:
-            return f"{table} AS r ON {condition}"
-        # OFFSET 0 keeps the planner from reading the whole table instead, where it takes the spans for wide.
-        return f"LATERAL (SELECT * FROM {table} AS r WHERE {condition} OFFSET 0) AS r"
-
-    def _place(self, value: Any) -> str:
-        self.values.append(value)
-        return f"{'?' if self._is_sqlite else '$'}{len(self.values)}"
-
-
-def _columns(rows: Sequence[Row]) -> Iterable[tuple[str | int, ...]]:
-    return zip(*rows, strict=True)

@@ -8,9 +8,10 @@ from models.members import Member, MemberRole
 from models.projects import Project, ProjectNode
 from models.requests import KeyRequest, RequestState
 from models.roles import Grant, Role
+from models.routes import RouteRule
 from models.secrets import Secret
-from models.templates import Template, TemplateField
-from models.usage import UsageDay, UsageHour, UsageRecord
+from models.templates import Template, TemplateField, TemplateLimits
+from models.usage import ReportedCall, UsageDay, UsageHour, UsageMonth, UsageRecord
 from models.users import Session, User
 
 __all__ = [
@@ -27,15 +28,19 @@ __all__ = [
     "MemberRole",
     "Project",
     "ProjectNode",
+    "ReportedCall",
     "RequestState",
     "Role",
+    "RouteRule",
     "Secret",
     "Session",
     "SigningKey",
     "Template",
     "TemplateField",
+    "TemplateLimits",
     "UsageDay",
     "UsageHour",
+    "UsageMonth",
     "UsageRecord",
     "User",
 ]

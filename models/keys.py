@@ -67,7 +67,6 @@ class IssuedKey(Model):
     revoked_at = fields.DatetimeField(null=True)
     revoked_by: fields.ForeignKeyNullableRelation[User] = reference("User", null=True)
     revoked_by_id: str | None
-    last_used_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "issued_keys"

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from tortoise import fields
+from tortoise.fields import OnDelete
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
 
@@ -33,6 +34,35 @@ class Template(Model):
             UniqueConstraint(("project_id", "name"), "living_template_name", "deleted_at IS NULL"),
         )
         indexes = (("project_id", "position"),)
+
+
+class TemplateLimits(Model):
+    """How much each key of a template may call; what is null is unlimited. Without a row nothing is limited.
+
+    Days and months are those of UTC. `burst` goes with `calls_per_second`.
+    """
+
+    template: fields.OneToOneRelation[Template] = fields.OneToOneField(
+        "models.Template", on_delete=OnDelete.RESTRICT, related_name=False, primary_key=True
+    )
+    template_id: str
+    calls_per_second = fields.IntField(null=True)
+    burst = fields.IntField(null=True)
+    calls_per_day = fields.BigIntField(null=True)
+    calls_per_month = fields.BigIntField(null=True)
+    cost_per_day = fields.DecimalField(max_digits=22, decimal_places=10, null=True)
+    cost_per_month = fields.DecimalField(max_digits=22, decimal_places=10, null=True)
+
+    class Meta:
+        table = "template_limits"
+        constraints = (
+            CheckConstraint("calls_per_second > 0 AND burst > 0", "rate_positive"),
+            CheckConstraint("(calls_per_second IS NULL) = (burst IS NULL)", "rate_with_burst"),
+            CheckConstraint("calls_per_day >= 0 AND calls_per_month >= 0", "calls_not_negative"),
+            CheckConstraint(
+                "CAST(cost_per_day AS NUMERIC) >= 0 AND CAST(cost_per_month AS NUMERIC) >= 0", "costs_not_negative"
+            ),
+        )
 
 
 class TemplateField(Model):

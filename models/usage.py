@@ -1,7 +1,8 @@
-"""Calls as they were counted, and their hourly and daily buckets.
+"""Calls as they were counted, and their buckets by the hour, the day and the month of UTC.
 
 Instants are whole microseconds since 1970 in UTC. Money is `units + fraction * 10^-10`, carried: whole numbers, which
-every database adds exactly. A bucket is the sum of its records; one transaction writes both.
+every database adds exactly. A bucket is the sum of its records; one transaction writes both. Quotas are kept by the
+buckets of days and months themselves, so that no other count can differ from them.
 """
 
 from tortoise import fields
@@ -10,9 +11,11 @@ from tortoise.models import Model
 
 from models.fields import reference
 from models.keys import IssuedKey
+from models.projects import Project
 
 CARRIED = "units >= 0 AND fraction >= 0 AND fraction < 10000000000"
 COUNTED = "requests >= 0 AND refused >= 0"
+CALL_ID_LENGTH = 128
 
 
 class UsageRecord(Model):
@@ -67,3 +70,41 @@ class UsageDay(Model):
             CheckConstraint("day % 86400000000 = 0", "usage_day_whole"),
         )
         unique_together = (("key", "day"),)
+
+
+class UsageMonth(Model):
+    """`month` is the first instant of a month of UTC."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    key: fields.ForeignKeyRelation[IssuedKey] = reference("IssuedKey")
+    key_id: str
+    month = fields.BigIntField()
+    requests = fields.BigIntField(default=0)
+    refused = fields.BigIntField(default=0)
+    units = fields.BigIntField(default=0)
+    fraction = fields.BigIntField(default=0)
+
+    class Meta:
+        table = "usage_months"
+        constraints = (
+            CheckConstraint(CARRIED, "usage_month_carried"),
+            CheckConstraint(COUNTED, "usage_month_counted"),
+            CheckConstraint("month % 86400000000 = 0", "usage_month_whole"),
+        )
+        unique_together = (("key", "month"),)
+
+
+class ReportedCall(Model):
+    """A call that didn't come through the gateway, as its upstream told of it; `call_id` is the upstream's own."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    project: fields.ForeignKeyRelation[Project] = reference("Project")
+    project_id: str
+    call_id = fields.CharField(max_length=CALL_ID_LENGTH)
+    key: fields.ForeignKeyRelation[IssuedKey] = reference("IssuedKey")
+    key_id: str
+    called_at = fields.BigIntField()
+
+    class Meta:
+        table = "reported_calls"
+        unique_together = (("project", "call_id"),)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 import models
-from gateway import key_table, keys, pages, projects, roles, templates, users
+from gateway import key_table, keys, pages, projects, roles, templates, usage, users
 from gateway.permissions import Permission
 from schema.context import Info
 from schema.declare import (
@@ -98,6 +98,10 @@ async def fields_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> Se
     return await info.context.load(templates.fields_of, root.template_id) or []
 
 
+async def last_used_at_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> datetime | None:
+    return await info.context.load(usage.last_calls, root.id)
+
+
 def state_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> KeyState:
     return keys.present_state(root, info.context.now)
 
@@ -116,7 +120,7 @@ class IssuedKey(Node):
     expires_at: datetime | None = described("When it stops working by itself.")
     revoked_at: datetime | None = described("When it was revoked.")
     revoked_by: User | None = resolved(revoked_by, "Who revoked it.")
-    last_used_at: datetime | None = described("When a call was last made with it.")
+    last_used_at: datetime | None = resolved(last_used_at_of, "When a call was last made with it.")
     fields: list[TemplateField] = resolved(fields_of, "What the holder needs in order to call the project.")
     usage: Usage = resolved(usage_of_key, "Calls made with the key and their cost in the period.")
 

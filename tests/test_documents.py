@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway import clock, events, keys, requests, templates, usage
+from gateway import clock, counting, events, keys, requests, templates
 from tests.callers import PASSWORD, Scene, new_scene
 from tests.documents import DOCUMENTS, EVERY_DOCUMENT, FOLDER, send, subscribed
 from tests.operations import calling, object_of
@@ -129,7 +129,7 @@ ACTIONS = [document for document in EVERY_DOCUMENT if document.path.startswith("
 @pytest.fixture
 async def scene(database: str) -> Scene:
     made = await new_scene()
-    await usage.record([usage.Call(made.key.id, clock.now() - timedelta(days=1), Decimal("0.5"))])
+    await counting.record([counting.Call(made.key.id, clock.now() - timedelta(days=1), Decimal("0.5"))])
     return made
 
 

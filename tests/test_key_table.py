@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import clock, key_table, keys, usage
+from gateway import clock, counting, key_table, keys, usage
 from gateway.errors import BadInput
 from gateway.key_table import BY_USAGE, Column, Query
 from gateway.pages import Page, Slice
@@ -90,9 +90,9 @@ async def fill(scene: Scene) -> None:
     for number in range(9):
         holder = await a_person("ABC"[number // 3])
         key = await scene.issue("xyz"[number % 3], holder)
-        call = usage.Call(key.id, scene.now - timedelta(days=1), Decimal("0.1") * (number % 4))
+        call = counting.Call(key.id, scene.now - timedelta(days=1), Decimal("0.1") * (number % 4))
         calls += [call] * (number % 2 + 1)
-    await usage.record(calls)
+    await counting.record(calls)
 
 
 # Searching
@@ -311,7 +311,7 @@ async def test_the_next_page_of_the_last_days_is_of_the_same_days(full: Scene) -
         found += [node["id"] for node in page["nodes"]]
         after = page["pageInfo"]["endCursor"]
         assert page["pageInfo"]["hasNextPage"] is (day < 8)
-        await usage.record([usage.Call(whole[-1], at + timedelta(hours=1), Decimal(1000))])
+        await counting.record([counting.Call(whole[-1], at + timedelta(hours=1), Decimal(1000))])
     assert found == whole
 
 

@@ -20,7 +20,7 @@ MOST: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "TemplateTiles": ({}, (10, 7, 11, 6)),
     "KeyTiles": ({}, (7, 7, 7, 5)),
     "KeyPanel": (WHOLE, (14, 9, 16, 8)),
-    "IssuedKeys": ({**WHOLE, **WEEK}, (9, 3, 10, 3)),
+    "IssuedKeys": ({**WHOLE, **WEEK}, (10, 3, 11, 3)),
     "KeysByCost": ({**WHOLE, **WEEK}, (7, 2, 7, 2)),
     "ProjectUsage": (WEEK, (5, 2, 5, 2)),
     "PendingRequests": (WHOLE, (7, 3, 7, 3)),

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tortoise.exceptions import IntegrityError
 
-from gateway import usage
+from gateway import counting, usage
+from gateway.counting import Call, Refused
 from gateway.database import connection
 from gateway.errors import PeriodTooFine
 from gateway.pricing import Amount, Granularity, Period, between, cost, month, plain, steps
-from gateway.usage import Call, Grouping, Refused, Totals
+from gateway.usage import Grouping, Totals
 from models import IssuedKey, KeyRequest, Project, RequestState, Role, Template, UsageDay, UsageHour, UsageRecord, User
 from models.fields import fold
 from tests.statements import statements
@@ -65,8 +66,8 @@ class Ledger:
 
     async def count(self, calls: Iterable[Call], refusals: Iterable[Refused] = ()) -> None:
         calls, refusals = list(calls), list(refusals)
-        await usage.record(calls)
-        await usage.refuse(refusals)
+        await counting.record(calls)
+        await counting.refuse(refusals)
         self.calls += calls
         self.refusals += refusals
 
@@ -246,7 +247,7 @@ async def test_a_key_or_project_without_calls_has_nothing(ledger: Ledger) -> Non
 async def test_an_unknown_key_counts_nothing_at_all(ledger: Ledger) -> None:
     known, unknown = (Call(key_id, START, Decimal(1)) for key_id in (ledger.keys[0].id, "key_unknown"))
     with pytest.raises(IntegrityError):
-        await usage.record([known, unknown])
+        await counting.record([known, unknown])
     assert [await table.all().count() for table in (UsageRecord, UsageHour, UsageDay)] == [0, 0, 0]
 
 
@@ -256,18 +257,18 @@ async def test_more_calls_than_a_batch_are_counted_in_one_transaction(ledger: Le
         for second in range(3500)
         for key in ledger.keys
     ]
-    assert len(calls) > 2 * usage.BATCH
-    await usage.record(calls)
+    assert len(calls) > 2 * counting.BATCH
+    await counting.record(calls)
     found = await usage.of_keys([key.id for key in ledger.keys], between(START, END))
     assert set(found.values()) == {Totals(3500, 0, Amount(350))}
     with pytest.raises(IntegrityError):
-        await usage.record([*calls, Call("key_unknown", START, Decimal(1))])
+        await counting.record([*calls, Call("key_unknown", START, Decimal(1))])
     assert await UsageRecord.all().count() == len(calls)
 
 
 async def test_writers_of_the_same_buckets_lose_nothing(ledger: Ledger) -> None:
     calls = [Call(key.id, START, Decimal("0.0000000001")) for key in ledger.keys]
-    await asyncio.gather(*(usage.record(random.Random(seed).sample(calls, len(calls))) for seed in range(20)))  # noqa: S311  # no secret
+    await asyncio.gather(*(counting.record(random.Random(seed).sample(calls, len(calls))) for seed in range(20)))  # noqa: S311  # no secret
     found = await usage.of_keys([key.id for key in ledger.keys], between(START, END))
     assert set(found.values()) == {Totals(20, 0, Amount(0, 20))}
 

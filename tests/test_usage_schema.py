@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway import clock, usage
+from gateway import clock, counting
+from gateway.counting import Call, Refused
 from gateway.permissions import Actor, Permission
-from gateway.usage import Call, Refused
 from models import IssuedKey, Project, Role, Template
 from tests.asking import answer_to, ask, codes, context_of
 from tests.statements import statements
@@ -95,7 +95,7 @@ async def shop(database: str) -> Shop:
 
 
 async def call(key: IssuedKey, *instants: datetime, cost: str = "0.5") -> None:
-    await usage.record(Call(key.id, instant, Decimal(cost)) for instant in instants)
+    await counting.record(Call(key.id, instant, Decimal(cost)) for instant in instants)
 
 
 async def usage_of_key(actor: Actor, key: IssuedKey, period: dict[str, Any]) -> Any:
@@ -140,7 +140,7 @@ async def test_a_period_begins_with_its_first_instant_and_ends_before_its_last_a
 
 
 async def test_refused_calls_cost_nothing_and_an_hour_that_an_edge_cuts_counts_them_whole(shop: Shop) -> None:
-    await usage.refuse([Refused(shop.key.id, NOON + 5 * MINUTE, 3), Refused(shop.key.id, NOON + HOUR, 4)])
+    await counting.refuse([Refused(shop.key.id, NOON + 5 * MINUTE, 3), Refused(shop.key.id, NOON + HOUR, 4)])
     inside = await usage_of_key(shop.owner, shop.key, between(NOON + 30 * MINUTE, NOON + 45 * MINUTE))
     assert inside == {"requests": "0", "refused": "3", "total": {"amount": "0", "currency": "EUR"}}
     points = await series(shop.owner, shop.project, between(NOON + 30 * MINUTE, NOON + 2 * HOUR), "HOUR")
@@ -148,7 +148,7 @@ async def test_refused_calls_cost_nothing_and_an_hour_that_an_edge_cuts_counts_t
 
 
 async def test_a_count_beyond_what_json_numbers_hold_keeps_every_digit(shop: Shop) -> None:
-    await usage.refuse([Refused(shop.key.id, NOON, 2**53 + 1)])
+    await counting.refuse([Refused(shop.key.id, NOON, 2**53 + 1)])
     assert (await report(shop.owner, shop.project, AROUND))["total"]["refused"] == "9007199254740993"
 
 
@@ -161,7 +161,7 @@ async def test_the_parts_of_a_project_are_listed_with_the_highest_total_first_th
     keys = [shop.key, *[await issued_key(t, h) for t, h in zip(templates[1:], holders[1:], strict=True)]]
     for key, cost in zip(keys, ("0.5", "2", "0.5"), strict=False):
         await call(key, NOON, cost=cost)
-    await usage.refuse([Refused(keys[3].id, NOON)])
+    await counting.refuse([Refused(keys[3].id, NOON)])
     found = await report(shop.owner, shop.project, AROUND)
     order = [1, 0, 2, 3]  # the last was only refused
     assert [part["template"]["id"] for part in found["byTemplate"]] == [templates[index].id for index in order]
@@ -180,7 +180,7 @@ async def test_a_template_that_was_deleted_keeps_its_part(shop: Shop) -> None:
 
 async def test_a_template_or_user_of_no_call_in_the_period_has_no_part(shop: Shop) -> None:
     await call(shop.key, NOON)
-    await usage.refuse([Refused(shop.key.id, NOON + HOUR, 0)])  # a bucket that holds nothing
+    await counting.refuse([Refused(shop.key.id, NOON + HOUR, 0)])  # a bucket that holds nothing
     found = await report(shop.owner, shop.project, between(NOON + HOUR, NOON + 2 * HOUR))
     assert (found["byTemplate"], found["byUser"]) == ([], [])
 

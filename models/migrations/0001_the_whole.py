@@ -10,9 +10,9 @@ from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 
-from models.create_table import CreateTable
 from models.fields import FoldedField, IdField
 from models.keys import KeyState
+from models.operations import CreateTable
 from models.requests import RequestState
 
 

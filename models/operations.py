@@ -1,12 +1,13 @@
-"""The one operation of ours: a table with the constraints that its model declares.
+"""The operations of migrations that are ours, since Tortoise's would lose something.
 
-Tortoise's CreateModel leaves `Meta.constraints` out, and can't alter them in on SQLite without rebuilding the table.
+Its CreateModel leaves `Meta.constraints` out, and can't alter them in on SQLite without rebuilding the table; its
+RemoveField rebuilds the table there too, and with that drops its indexes.
 """
 
 from typing import Any
 
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
-from tortoise.migrations.operations import CreateModel
+from tortoise.migrations.operations import CreateModel, RemoveField
 from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 from tortoise.migrations.schema_generator.state import State
 
@@ -30,6 +31,19 @@ class CreateTable(CreateModel):
         for each in constraints:
             if isinstance(each, UniqueConstraint):
                 await state_editor._run_sql(unique_index(table._meta.db_table, each))  # noqa: SLF001  also collects for sqlmigrate
+
+
+class DropColumn(RemoveField):
+    async def database_forward(
+        self,
+        app_label: str,
+        old_state: State,
+        new_state: State,  # noqa: ARG002  Tortoise's signature
+        state_editor: BaseSchemaEditor | None = None,
+    ) -> None:
+        if state_editor:
+            table = old_state.apps.get_model(f"{app_label}.{self.model_name}")._meta.db_table
+            await state_editor._run_sql(f'ALTER TABLE "{table}" DROP COLUMN "{self.name}"')  # noqa: SLF001  also collects for sqlmigrate
 
 
 def check_clause(constraint: CheckConstraint) -> str:

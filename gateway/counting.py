@@ -1,0 +1,139 @@
+"""How calls are written down: each as a record, and added to the day, the month and the hour of its key.
+
+One transaction writes all of it, and takes the rows in one order, days before months before hours and each by key, so
+that two writers never wait for each other in a circle.
+"""
+
+# ruff: noqa: S608  # its statements are built of names that stand in this file; every value is a parameter
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.transactions import in_transaction
+
+from gateway.pricing import DAY_US, FRACTIONS_IN_UNIT, HOUR_US, Amount, first_of_month, micros
+from gateway.statements import Parameters, Row, Statement
+
+BATCH = 10_000
+COUNTS = ("requests", "refused", "units", "fraction")
+RECORD = ("key_id", "called_at", "units", "fraction")
+
+Counts = tuple[int, int, int, int]
+Counted = tuple[str, int, Counts]  # a key, microseconds, and what it counted then
+Item = TypeVar("Item")
+
+
+class Call(NamedTuple):
+    key_id: str
+    called_at: datetime
+    cost: Decimal
+
+
+class Refused(NamedTuple):
+    key_id: str
+    refused_at: datetime
+    quantity: int = 1
+
+
+class Bucket(NamedTuple):
+    """A table of sums: its column that says since when, and the first instant of the bucket that another is in."""
+
+    table: str
+    column: str
+    start_of: Callable[[int], int]
+
+
+DAYS = Bucket("usage_days", "day", lambda at: at - at % DAY_US)
+MONTHS = Bucket("usage_months", "month", first_of_month)
+HOURS = Bucket("usage_hours", "hour", lambda at: at - at % HOUR_US)
+BUCKETS = (DAYS, MONTHS, HOURS)
+
+
+async def record(calls: Iterable[Call]) -> None:
+    """Count calls, all or none: on return they are in the records and buckets of their keys.
+
+    ValueError for a cost of more than 10 decimals; Tortoise's IntegrityError for an unknown key or a negative cost.
+    """
+    counted: list[Counted] = []
+    async with in_transaction() as database:
+        dialect = database.capabilities.dialect
+        for batch in _batches(calls):
+            records = [_record(call) for call in batch]
+            await database.execute_query(*recording(dialect, records))
+            counted += [(key_id, at, (1, 0, units, fraction)) for key_id, at, units, fraction in records]
+        await _add(database, counted)
+
+
+async def refuse(refusals: Iterable[Refused]) -> None:
+    """Count refused calls, all or none. They cost nothing and leave no record, only a number by the hour."""
+    async with in_transaction() as database:
+        await _add(database, [(key_id, micros(at), (0, quantity, 0, 0)) for key_id, at, quantity in refusals])
+
+
+def recording(dialect: str, records: Sequence[Row]) -> Statement:
+    """What writes records: key, microseconds, units and fraction of the cost."""
+    return _inserting(dialect, "usage_records", RECORD, records)
+
+
+def adding(dialect: str, bucket: Bucket, sums: Iterable[Counted]) -> Statement:
+    """What adds to buckets of one kind, which `rolled_up` gave, and answers with what each of them then holds."""
+    columns = ("key_id", bucket.column, *COUNTS)
+    rows = [(key_id, start, *counts) for key_id, start, counts in sums]
+    return _inserting(dialect, bucket.table, columns, rows, _on_conflict(bucket))
+
+
+def rolled_up(counted: Iterable[Counted], bucket: Bucket) -> list[Counted]:
+    """The sums of what was counted by key and bucket, in the order in which rows are taken."""
+    sums: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for key_id, at, counts in counted:
+        found = sums[key_id, bucket.start_of(at)]
+        for index, count in enumerate(counts):
+            found[index] += count
+    return [(key_id, start, _carried(counts)) for (key_id, start), counts in sorted(sums.items())]
+
+
+def _record(call: Call) -> tuple[str, int, int, int]:
+    cost = Amount.of(call.cost)
+    return call.key_id, micros(call.called_at), cost.units, cost.fraction
+
+
+async def _add(database: BaseDBAsyncClient, counted: Sequence[Counted]) -> None:
+    for bucket in BUCKETS:
+        for batch in _batches(rolled_up(counted, bucket)):
+            await database.execute_query(*adding(database.capabilities.dialect, bucket, batch))
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch
+
+
+def _carried(counts: Sequence[int]) -> Counts:
+    requests, refused, units, fraction = counts
+    return requests, refused, units + fraction // FRACTIONS_IN_UNIT, fraction % FRACTIONS_IN_UNIT
+
+
+def _on_conflict(bucket: Bucket) -> str:
+    table, column = bucket.table, bucket.column
+    fraction = f"({table}.fraction + excluded.fraction)"
+    return f"""
+        ON CONFLICT (key_id, {column}) DO UPDATE SET
+            requests = {table}.requests + excluded.requests,
+            refused = {table}.refused + excluded.refused,
+            units = {table}.units + excluded.units + {fraction} / {FRACTIONS_IN_UNIT},
+            fraction = {fraction} % {FRACTIONS_IN_UNIT}
+        RETURNING key_id, requests, units, fraction"""
+
+
+def _inserting(dialect: str, table: str, columns: Sequence[str], rows: Sequence[Row], conflict: str = "") -> Statement:
+    parameters = Parameters(dialect)
+    names = ", ".join(columns)
+    # WHERE, since without it SQLite takes ON CONFLICT for the condition of a join.
+    selected = f"SELECT {names} FROM ({parameters.table(columns, rows)}) AS passed WHERE true"
+    return Statement(f"INSERT INTO {table} ({names}) {selected} {conflict}", parameters.values)
