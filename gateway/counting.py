@@ -23,6 +23,7 @@ BATCH = 10_000
 COUNTS = ("requests", "refused", "units", "fraction")
 RECORD = ("key_id", "called_at", "units", "fraction")
 
+Record = tuple[str, int, int, int]  # a key, microseconds, units and fraction of the cost
 Counts = tuple[int, int, int, int]
 Counted = tuple[str, int, Counts]  # a key, microseconds, and what it counted then
 Item = TypeVar("Item")
@@ -75,6 +76,21 @@ async def refuse(refusals: Iterable[Refused]) -> None:
         await _add(database, [(key_id, micros(at), (0, quantity, 0, 0)) for key_id, at, quantity in refusals])
 
 
+async def void(calls: Iterable[Call]) -> None:
+    """Take back calls that were counted, all or none: one record of that key, instant and cost for each.
+
+    Raises LookupError where there is none.
+    """
+    records = [_record(call) for call in calls]
+    async with in_transaction() as database:
+        dialect = database.capabilities.dialect
+        for statement in subtracting(dialect, records):
+            await database.execute_query(*statement)
+        for record in records:
+            if not await database.execute_query_dict(*unrecording(dialect, record)):
+                raise LookupError("This call was not counted.")
+
+
 def recording(dialect: str, records: Sequence[Row]) -> Statement:
     """What writes records: key, microseconds, units and fraction of the cost."""
     return _inserting(dialect, "usage_records", RECORD, records)
@@ -87,6 +103,23 @@ def adding(dialect: str, bucket: Bucket, sums: Iterable[Counted]) -> Statement:
     return _inserting(dialect, bucket.table, columns, rows, _on_conflict(bucket))
 
 
+def unrecording(dialect: str, record: Record) -> Statement:
+    """What deletes one of the records that say exactly this, which are all alike, and answers with its id."""
+    parameters = Parameters(dialect)
+    alike = " AND ".join(f"{name} = {parameters.place(value)}" for name, value in zip(RECORD, record, strict=True))
+    once = "" if dialect == "sqlite" else "FOR UPDATE SKIP LOCKED"  # another may be deleting its like
+    found = f"SELECT id FROM usage_records WHERE {alike} LIMIT 1 {once}"
+    return Statement(f"DELETE FROM usage_records WHERE id = ({found}) RETURNING id", parameters.values)
+
+
+def subtracting(dialect: str, records: Sequence[Record]) -> Iterator[Statement]:
+    """What takes calls out of their buckets, one bucket a statement, since only so their order is sure."""
+    negative = [(key_id, at, (-1, 0, -units, -fraction)) for key_id, at, units, fraction in records]
+    for bucket in BUCKETS:
+        for sums in rolled_up(negative, bucket):
+            yield _subtracting(dialect, bucket, sums)
+
+
 def rolled_up(counted: Iterable[Counted], bucket: Bucket) -> list[Counted]:
     """The sums of what was counted by key and bucket, in the order in which rows are taken."""
     sums: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
@@ -97,7 +130,7 @@ def rolled_up(counted: Iterable[Counted], bucket: Bucket) -> list[Counted]:
     return [(key_id, start, _carried(counts)) for (key_id, start), counts in sorted(sums.items())]
 
 
-def _record(call: Call) -> tuple[str, int, int, int]:
+def _record(call: Call) -> Record:
     cost = Amount.of(call.cost)
     return call.key_id, micros(call.called_at), cost.units, cost.fraction
 
@@ -117,6 +150,19 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
 def _carried(counts: Sequence[int]) -> Counts:
     requests, refused, units, fraction = counts
     return requests, refused, units + fraction // FRACTIONS_IN_UNIT, fraction % FRACTIONS_IN_UNIT
+
+
+def _subtracting(dialect: str, bucket: Bucket, sums: Counted) -> Statement:
+    key_id, start, (requests, _, units, fraction) = sums
+    parameters = Parameters(dialect)
+    place = parameters.place
+    more = f"(fraction + {place(fraction)})"
+    return Statement(
+        f"UPDATE {bucket.table} SET requests = requests + {place(requests)},"
+        f" units = units + {place(units)} + {more} / {FRACTIONS_IN_UNIT}, fraction = {more} % {FRACTIONS_IN_UNIT}"
+        f" WHERE key_id = {place(key_id)} AND {bucket.column} = {place(start)}",
+        parameters.values,
+    )
 
 
 def _on_conflict(bucket: Bucket) -> str:

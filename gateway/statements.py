@@ -26,11 +26,11 @@ class Parameters:
     def table(self, columns: Sequence[str], rows: Sequence[Row]) -> str:
         """A SELECT of these rows, which are passed as parameters, in their order."""
         if self._is_sqlite:
-            place = self._place(json.dumps(rows))
+            place = self.place(json.dumps(rows))
             names = ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns))
             return f"SELECT {names} FROM json_each({place})"
         types = ("text" if name in TEXT_COLUMNS else "bigint" for name in columns)
-        places = [f"{self._place(list(values))}::{kind}[]" for values, kind in zip(_columns(rows), types, strict=True)]
+        places = [f"{self.place(list(values))}::{kind}[]" for values, kind in zip(_columns(rows), types, strict=True)]
         return f"SELECT * FROM unnest({', '.join(places)}) AS passed({', '.join(columns)})"
 
     def each(self, table: str, condition: str) -> str:
@@ -40,7 +40,8 @@ class Parameters:
         # OFFSET 0 keeps the planner from reading the whole table instead, where it takes the spans for wide.
         return f"LATERAL (SELECT * FROM {table} AS r WHERE {condition} OFFSET 0) AS r"
 
-    def _place(self, value: Any) -> str:
+    def place(self, value: Any) -> str:
+        """Where the statement says this value."""
         self.values.append(value)
         return f"{'?' if self._is_sqlite else '$'}{len(self.values)}"
 
