@@ -84,11 +84,11 @@ async def void(calls: Iterable[Call]) -> None:
     records = [_record(call) for call in calls]
     async with in_transaction() as database:
         dialect = database.capabilities.dialect
-        for statement in subtracting(dialect, records):
-            await database.execute_query(*statement)
-        for record in records:
+        for record in sorted(records):
             if not await database.execute_query_dict(*unrecording(dialect, record)):
                 raise LookupError("This call was not counted.")
+        for statement in subtracting(dialect, records):
+            await database.execute_query(*statement)
 
 
 def recording(dialect: str, records: Sequence[Row]) -> Statement:
