@@ -12,6 +12,7 @@ from tortoise.transactions import in_transaction
 from gateway import clock, events, keys, requests
 from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, within
+from gateway.limits import LimitsWanted, replace_limits
 from gateway.names import checked_name, checked_text
 from gateway.permissions import Actor, projects_seen, require, require_caller
 from gateway.pricing import checked_price
@@ -43,12 +44,13 @@ class NewField:
 
 
 class TemplateChanges(TypedDict, total=False):
-    """What an update changes. None clears the description, and is invalid elsewhere."""
+    """What an update changes. None clears the description and takes the limits away, and is invalid elsewhere."""
 
     name: str | None
     description: str | None
     role_id: str | None
     price_per_request: Decimal | None
+    limits: LimitsWanted | None
     position: int | None
 
 
@@ -120,6 +122,7 @@ async def create(
     name: str,
     description: str | None = None,
     price_per_request: Decimal | None = None,
+    limits: LimitsWanted | None = None,
     fields: Sequence[NewField] = (),
 ) -> Template:
     """A new template, put last. Raises NotFound, Forbidden, Invalid, Conflict, LimitExceeded."""
@@ -137,6 +140,8 @@ async def create(
             _require_room(position + 1, MOST_TEMPLATES, "templates in a project")
             columns = await _columns(project_id, changes)
             template = await Template.create(project_id=project_id, position=position, **columns)
+            if limits:
+                await replace_limits(template.id, limits)
             await _add_fields(template, fields)
             await events.append(actor, "template.created", template.id, project_id=project_id)
     return template
@@ -152,6 +157,8 @@ async def update(
             if expected_version not in {None, template.version}:
                 raise Conflict("The template was changed meanwhile; look at it again.", ["expectedVersion"])
             template.update_from_dict(await _columns(template.project_id, changes))
+            if "limits" in changes:
+                await replace_limits(template.id, changes["limits"])
             if "position" in changes:
                 await _move(_in_order(template.project_id), template, _given(changes["position"], "position"))
             return await _changed(actor, template)
