@@ -14,6 +14,7 @@ from gateway.attempts import Attempts
 from gateway.auth import Authenticator
 from gateway.events import Cursors, EventLog
 from gateway.logs import REQUEST_ID, AccessLog
+from gateway.metrics import Measures, Metrics
 from gateway.passwords import Passwords
 from gateway.permissions import Actor
 from gateway.sealing import Sealer
@@ -48,8 +49,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
             yield
             view.stop()
 
+    metrics = Metrics(services.measures, log_position=lambda: services.log.position)
     app = Starlette(
-        routes=[Route("/graphql", view), WebSocketRoute("/graphql", view), *http.routes(services.keyring)],
+        routes=[Route("/graphql", view), WebSocketRoute("/graphql", view), *http.routes(services.keyring, metrics)],
         middleware=[Middleware(AccessLog, request_id_of), *_cors(settings)],
         exception_handlers=http.EXCEPTION_HANDLERS,
         lifespan=lifespan,
@@ -71,6 +73,7 @@ def assembled(settings: Settings) -> Services:
         attempts=Attempts(),
         log=EventLog(),
         cursors=Cursors(sealer),
+        measures=Measures(),
     )
 
 

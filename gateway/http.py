@@ -15,6 +15,7 @@ from starlette.types import ExceptionHandler
 
 from gateway import database
 from gateway.errors import Unavailable
+from gateway.metrics import Metrics
 from gateway.signing import Keyring
 
 JWKS_SECONDS = 60
@@ -23,7 +24,7 @@ RETRY_AFTER = {"Retry-After": "1"}
 log = structlog.get_logger(__name__)
 
 
-def routes(keyring: Keyring) -> list[Route]:
+def routes(keyring: Keyring, metrics: Metrics) -> list[Route]:
     async def jwks(_: Request) -> Response:
         return _json(
             await database.in_time(keyring.jwks()),
@@ -31,7 +32,16 @@ def routes(keyring: Keyring) -> list[Route]:
             {"Cache-Control": f"public, max-age={JWKS_SECONDS}"},
         )
 
-    return [Route("/.well-known/jwks.json", jwks), Route("/healthz", healthy), Route("/readyz", ready)]
+    async def measured(request: Request) -> Response:
+        text, media_type = metrics.text(request.headers.get("accept", ""))
+        return Response(text, headers={"Cache-Control": "no-store", "Content-Type": media_type, "Vary": "Accept"})
+
+    return [
+        Route("/.well-known/jwks.json", jwks),
+        Route("/healthz", healthy),
+        Route("/readyz", ready),
+        Route("/metrics", measured),
+    ]
 
 
 async def healthy(_: Request) -> Response:

@@ -10,6 +10,7 @@ import strawberry
 from gateway import clock
 from gateway.attempts import Attempts
 from gateway.events import Cursors, EventLog
+from gateway.metrics import Measures
 from gateway.passwords import Passwords
 from gateway.permissions import Actor, Permission, Rights, rights_on_all
 from gateway.sealing import Sealer
@@ -39,6 +40,7 @@ class Services:
     attempts: Attempts
     log: EventLog
     cursors: Cursors
+    measures: Measures
 
 
 @dataclass(kw_only=True)

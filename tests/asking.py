@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from gateway.attempts import Attempts
 from gateway.events import Cursors, EventLog
+from gateway.metrics import Measures
 from gateway.passwords import Passwords
 from gateway.permissions import Actor
 from gateway.settings import Settings
@@ -40,6 +41,7 @@ def context_of(actor: Actor, now: datetime | None = None, **settings: Any) -> Co
         attempts=Attempts(),
         log=EventLog(),
         cursors=Cursors(SEALER),
+        measures=Measures(),
     )
     context = Context(actor=actor, request_id=uuid4().hex, address="127.0.0.1", services=services)
     context.now = now or context.now
