@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import ValidationError
 
-from gateway import database, demo, keys, logs, server, tour, users
+from gateway import database, demo, keys, logs, server, tour, users, weather
 from gateway.app import assembled
 from gateway.errors import TesseraError, Unavailable
 from gateway.permissions import GATEWAY
@@ -64,19 +64,21 @@ def serve(
 
 @tessera.command("demo")
 def run_demo(host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """Start the gateway with people and a project to look at."""
+    """Start the gateway with people and a project to look at, and the service that the project offers."""
     settings = read_settings()
-
-    async def seed(services: Services) -> bool:
-        return await demo.seed(services.passwords, services.keyring)
-
-    with server.listen(host, port) as listener:
-        url = server.url_of(listener)
+    with server.listen(host, port) as listener, server.listen("127.0.0.1", 0) as upstream:
+        url, upstream_url = server.url_of(listener), server.url_of(upstream)
         if "public_url" not in settings.model_fields_set:
             settings = settings.model_copy(update={"public_url": url})
-        _with_services(settings, seed)
-        print(demo.welcome(url), flush=True)
-        server.serve(settings, listener)
+
+        async def seed(services: Services) -> tuple[str, str] | None:
+            await demo.seed(services.passwords, services.keyring)
+            return await demo.stand_behind(upstream_url)
+
+        with server.serving_beside(weather.create_weather(), upstream):
+            at = _with_services(settings, seed)
+            print(demo.welcome(url), demo.call_to_try(url, *at) if at else "", sep="", flush=True)
+            server.serve(settings, listener)
 
 
 @tessera.command("tour")

@@ -1,24 +1,27 @@
 """A project to look at: made once, by the same rules that everyone goes by, so that it shows what they do."""
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from gateway import clock, counting, members, pricing, projects, requests, roles, templates, users
+from gateway import clock, counting, keys, members, pricing, projects, requests, roles, templates, users, weather
 from gateway.attempts import Attempts
 from gateway.members import UserRef
 from gateway.passwords import Passwords
 from gateway.permissions import GATEWAY, Actor, Permission
 from gateway.signing import Keyring
 from gateway.templates import FieldValue, NewField
-from models import IssuedKey, Project, Template, User
+from models import IssuedKey, KeyState, Project, Template, User
 from models.fields import fold
 
 PASSWORD = "tessera-demo"  # noqa: S105  told to whoever runs the demo
 OWNER, ASKER, ANALYST = "owner@example.com", "user@example.com", "analyst@example.com"
 PEOPLE = {OWNER: "Olga Owner", ASKER: "Ulrich User", ANALYST: "Ana Analyst"}
+PROJECT = "Weather service"
+NODES = {"Readings": weather.READINGS, "Forecasts": weather.FORECASTS}
 CALLER = [Permission.PROJECT_VIEW, Permission.GRAPH_VIEW, Permission.PACKAGE_VIEW, Permission.PACKAGE_CREATE]
 DAYS_OF_USAGE = 60
 
@@ -46,10 +49,11 @@ async def seed(passwords: Passwords, keyring: Keyring) -> bool:
 
 
 async def _stage(owner: Actor) -> Stage:
-    project = await projects.create(
-        owner, name="Weather service", description="Forecasts, computed from your readings."
-    )
-    nodes = [await projects.create_node(owner, project.id, name=name) for name in ("Readings", "Forecasts")]
+    project = await projects.create(owner, name=PROJECT, description="Forecasts, computed from your readings.")
+    nodes = [
+        await projects.create_node(owner, project.id, name=name, upstream_id=upstream_id)
+        for name, upstream_id in NODES.items()
+    ]
     await roles.create(
         owner, project.id, name="everyone", is_public=True, permissions=[Permission.PROJECT_VIEW, Permission.GRAPH_VIEW]
     )
@@ -94,7 +98,7 @@ async def _issued(owner: Actor, asker: Actor, keyring: Keyring, template: Templa
 
 
 async def _use(key: IssuedKey, per_day: int) -> None:
-    """Calls of the last two months, as if they had been made: until calls go through the gateway, usage is shown so."""
+    """Calls of the last two months, as if they had been made: a fresh demo has something to show."""
     cost = pricing.cost(key.template.price_per_request, key.role.cost_coefficient)
     await counting.record(_calls(key, cost, per_day))
 
@@ -105,6 +109,17 @@ def _calls(key: IssuedKey, cost: Decimal, per_day: int) -> Iterator[counting.Cal
     for day in range(DAYS_OF_USAGE):
         for _ in range(chance.randrange(per_day)):
             yield counting.Call(key.id, start + timedelta(days=day, seconds=chance.randrange(86_400)), cost)
+
+
+async def stand_behind(upstream_url: str) -> tuple[str, str] | None:
+    """Has the demo's project call the service there; the ids of the project and of its user's key, while both live."""
+    owner, asker = [Actor(user=await User.get(email_folded=fold(email))) for email in (OWNER, ASKER)]
+    project = await projects.visible_to(owner).filter(name=PROJECT).order_by("id").first()
+    if project is None:
+        return None
+    await projects.update(owner, project.id, {"upstream_url": upstream_url})
+    key = await keys.held_by(asker).filter(project_id=project.id, state=KeyState.ACTIVE).first()
+    return (project.id, key.id) if key else None
 
 
 def welcome(url: str) -> str:
@@ -118,3 +133,28 @@ Tessera is at {url}
   by                 {sign_in}
   walk a key's life  .venv/bin/tessera tour --url {url}
 """
+
+
+def call_to_try(url: str, project_id: str, key_id: str) -> str:
+    """What to type to call the project with the user's key: as anybody, the user signs in and has it revealed."""
+    sign_in = _mutation(f'signIn(input: {{email: "{ASKER}", password: "{PASSWORD}"}})')
+    reveal = _mutation(f'keyReveal(input: {{keyId: "{key_id}"}})')
+    reading = '{"packages": [{"label": "Kyiv", "fields": {"temperature": 11.5, "pressure": 1021}}]}'
+    nodes = f"$tessera/api/projects/{project_id}/nodes"
+    return f"""
+To call the project with a key, have it revealed, post a reading, and look for its forecast a moment later:
+  tessera={url}
+  session=$({_curl("$tessera/graphql", sign_in)} | grep -o 'eyJ[^"]*')
+  key=$({_curl("$tessera/graphql", reveal, "$session")} | grep -o 'eyJ[^"]*')
+  {_curl(f"{nodes}/{weather.READINGS}/packages", reading, "$key")}
+  {_curl(f"{nodes}/{weather.FORECASTS}/packages/search", '{"label": "Kyiv"}', "$key")}
+"""
+
+
+def _mutation(call: str) -> str:
+    return json.dumps({"query": f"mutation {{ {call} {{ token }} }}"})
+
+
+def _curl(url: str, body: str, token: str | None = None) -> str:
+    bearer = f' -H "Authorization: Bearer {token}"' if token else ""
+    return f"curl -sw '\\n' {url}{bearer} --json '{body}'"

@@ -4,14 +4,17 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 from types import FrameType
 from typing import Any
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -57,6 +60,20 @@ def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None
         _serve_here(config, listener)
     else:
         _serve_by_workers(config, listener)
+
+
+@contextmanager
+def serving_beside(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
+    """Serves another application on a thread of its own, until the block or the process ends."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def application(settings: Settings) -> Starlette:
