@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gateway.database import connection
@@ -163,7 +164,7 @@ async def standing(_: Actor, key_ids: Sequence[str], now: datetime) -> dict[str,
     used = await _used(limited, now) if limited else {}
     found: dict[str, list[Allowance]] = {key_id: [] for key_id in key_ids}
     for key_id, its in limited.items():
-        day, month = (used.get((key_id, span), Used()) for span in ("day", "month"))
+        day, month = (used.get((key_id, column), Used()) for column in ("day", "month"))
         found[key_id] = allowances(its, day, month, now)
     return found
 
@@ -173,17 +174,19 @@ async def _used(key_ids: Iterable[str], now: datetime) -> dict[tuple[str, str], 
     parameters = Parameters(connection().capabilities.dialect)
     keys = parameters.table(("key_id",), [(key_id,) for key_id in key_ids])
     counted = [
-        f"SELECT r.key_id, '{column}' AS span, r.requests, r.units, r.fraction"
+        f"SELECT r.key_id, '{column}' AS bucket, r.requests, r.units, r.fraction"
         f" FROM k JOIN {table} AS r ON r.key_id = k.key_id AND r.{column} = {parameters.place(start)}"
         for table, column, start in (
-            ("usage_days", "day", micros(now) // DAY_US * DAY_US),
-            ("usage_months", "month", first_of_month(micros(now))),
+            ("usage_days", "day", span(AllowanceKind.CALLS_PER_DAY, micros(now))[0]),
+            ("usage_months", "month", span(AllowanceKind.CALLS_PER_MONTH, micros(now))[0]),
         )
     ]
     rows = await connection().execute_query_dict(
         f"WITH k AS MATERIALIZED ({keys}) {' UNION ALL '.join(counted)}", parameters.values
     )
-    return {(row["key_id"], row["span"]): Used(row["requests"], Amount(row["units"], row["fraction"])) for row in rows}
+    return {
+        (row["key_id"], row["bucket"]): Used(row["requests"], Amount(row["units"], row["fraction"])) for row in rows
+    }
 
 
 def allowances(limits: Limits, day: Used, month: Used, now: datetime) -> list[Allowance]:
@@ -221,12 +224,22 @@ def _has_room(limit: Any, kind: AllowanceKind, cost: Amount, used: Used) -> bool
 
 def resets_at(kind: AllowanceKind, now: datetime) -> datetime:
     """The first instant of the next day or month of UTC, when all of the quota is there again."""
-    at = micros(now)
-    if kind.is_monthly:
-        return instant_of(first_of_month(first_of_month(at) + LONGER_THAN_A_MONTH_US))
-    return instant_of(at // DAY_US * DAY_US + DAY_US)
+    return instant_of(span(kind, micros(now))[1])
 
 
 def retry_after(kinds: Iterable[AllowanceKind], now: datetime) -> int:
     """In how many whole seconds the last of these quotas is there again, at least 1."""
-    return -(-max(micros(resets_at(kind, now)) - micros(now) for kind in kinds) // SECOND_US)
+    at = micros(now)
+    return -(-(max(span(kind, at)[1] for kind in kinds) - at) // SECOND_US)
+
+
+def span(kind: AllowanceKind, at: int) -> tuple[int, int]:
+    """The first instants of the day or month of UTC that an instant is in, and of the next; in microseconds."""
+    day = at // DAY_US
+    return _month_of(day) if kind.is_monthly else (day * DAY_US, (day + 1) * DAY_US)
+
+
+@lru_cache(maxsize=8)
+def _month_of(day: int) -> tuple[int, int]:
+    start = first_of_month(day * DAY_US)
+    return start, first_of_month(start + LONGER_THAN_A_MONTH_US)

@@ -44,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None:
     """Serves until SIGINT or SIGTERM; what is under way then has `STOP_WITHIN_SECONDS`. Raises SystemExit."""
     config = uvicorn.Config(
-        partial(application, settings),
+        partial(application, sharing(settings, workers)),
         factory=True,
         workers=workers,
         log_config=None,
@@ -74,6 +74,11 @@ def serving_beside(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def sharing(settings: Settings, workers: int) -> Settings:
+    """Settings by which the workers share a rate per second, unless they say over how many processes it is shared."""
+    return settings if "processes" in settings.model_fields_set else settings.model_copy(update={"processes": workers})
 
 
 def application(settings: Settings) -> Starlette:

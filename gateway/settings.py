@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     event_retention_days: int = Field(default=90, ge=1)
     record_retention_days: int = Field(default=400, ge=2)
 
+    processes: int = Field(default=1, ge=1)
+    """Over how many gateway processes a rate per second is shared; `serve` counts its workers unless it is set."""
+
     max_depth: int = Field(default=15, ge=10)
     max_aliases: int = Field(default=30, ge=1)
     max_tokens: int = Field(default=4_000, ge=100)

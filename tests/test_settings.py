@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from gateway.server import sharing
 from gateway.settings import BadSetting, Settings
 
 Read = Callable[..., Settings]
@@ -47,6 +48,11 @@ def test_an_empty_variable_is_as_good_as_none(read: Read) -> None:
     assert read(TESSERA_DATA_DIR="", TESSERA_SESSION_HOURS="") == read()
 
 
+def test_a_rate_is_shared_by_the_workers_unless_it_is_said_over_how_many_processes(read: Read) -> None:
+    assert sharing(read(), workers=3).processes == 3
+    assert sharing(read(TESSERA_PROCESSES="8"), workers=3).processes == 8
+
+
 @pytest.mark.parametrize("text", ["https://a.example,https://b.example", "https://a.example https://b.example, "])
 def test_lists_are_parted_by_commas_or_spaces(read: Read, text: str) -> None:
     assert read(TESSERA_ALLOWED_ORIGINS=text).allowed_origins == ["https://a.example", "https://b.example"]
@@ -58,6 +64,7 @@ def test_lists_are_parted_by_commas_or_spaces(read: Read, text: str) -> None:
         ("PUBLIC_URL", "example.org"),
         ("PUBLIC_URL", "ftp://example.org"),
         ("SIGN_UP", "maybe"),
+        ("PROCESSES", "0"),
         ("SESSION_HOURS", "13"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "example.org"),
