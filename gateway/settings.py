@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.errors import TesseraError
+from gateway.upstreams import UpstreamAllow
 
 
 class BadSetting(TesseraError):
@@ -35,6 +36,12 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[list[str], NoDecode] = []
     """Addresses, or networks, of reverse proxies whose X-Forwarded-For is believed."""
 
+    upstream_allow: Annotated[list[str], NoDecode] = []
+    """`CIDR[:port]` where upstreams may be, or `public`; public addresses alone unless set."""
+    upstream_connect_seconds: int = Field(default=5, ge=1)
+    upstream_first_byte_seconds: int = Field(default=60, ge=1)
+    upstream_idle_seconds: int = Field(default=60, ge=1)
+
     session_hours: int = Field(default=12, ge=1, le=12)
     event_retention_days: int = Field(default=90, ge=1)
     record_retention_days: int = Field(default=400, ge=2)
@@ -50,7 +57,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1_000_000, ge=10_000)
     max_subscriptions_per_socket: int = Field(default=50, ge=1)
 
-    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", "upstream_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return value.replace(",", " ").split() if isinstance(value, str) else value
@@ -69,6 +76,12 @@ class Settings(BaseSettings):
     def _each_a_network(cls, values: list[str]) -> list[str]:
         for value in values:
             ip_network(value)
+        return values
+
+    @field_validator("upstream_allow")
+    @classmethod
+    def _each_a_place(cls, values: list[str]) -> list[str]:
+        UpstreamAllow.parse(values)
         return values
 
     @field_validator("public_url")

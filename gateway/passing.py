@@ -1,0 +1,438 @@
+"""Passing a call on to its upstream, and the answer back: the only file that knows aiohttp.
+
+Its connector and its parser are used, not its session: a session adds headers, decodes bodies, follows redirects, and
+sends a request again that may have arrived.
+"""
+
+import asyncio
+import errno
+import select
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, NoReturn, Self
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import AddrInfoType, Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
+from aiohttp.streams import EofStream, StreamReader
+from yarl import URL
+
+from gateway import heads
+from gateway.heads import Header, Malformed, Outgoing
+from gateway.upstreams import UpstreamAllow
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Answer = tuple[RawResponseMessage, StreamReader]
+
+CONNECTIONS_PER_UPSTREAM = 1000
+KEPT_SECONDS = 4  # common servers close what was idle for 5
+REMEMBERED_UPSTREAMS = 1000
+SMALL_BODY_BYTES = 65_536
+MOST_FIELD_BYTES, MOST_HEADERS = 65_536, 256
+SWITCHING_PROTOCOLS = 101
+UNWATCHED_SECONDS = 0.1
+IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}  # RFC 9110, 9.2.2
+BROKEN = (aiohttp.ClientError, HttpProcessingError, EofStream, OSError, Malformed)
+
+
+class NeverReached(Exception):
+    """No byte of the request reached the upstream."""
+
+    def __init__(self, reason: str, *, is_slow: bool = False) -> None:
+        super().__init__(reason)
+        self.is_slow = is_slow
+
+
+class UpstreamFailed(Exception):
+    """It was reached, and gave no answer that can be passed on."""
+
+
+class UpstreamTooSlow(Exception):
+    """It was reached, and nothing of an answer came in time."""
+
+
+class CallerTooSlow(UpstreamTooSlow):
+    """The request's body stopped coming: 408, where the difference is told."""
+
+
+class BrokenOff(Exception):
+    """An answer ended amid itself. On it the server closes the caller's connection: nobody may take it for whole."""
+
+
+class CallerGone(Exception):
+    """There is nobody left to answer."""
+
+
+class Denied(OSError):
+    """No upstream may be at this address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What a base URL says."""
+
+    where: aiohttp.ClientRequest
+    """For the connector alone: it is never sent."""
+    authority: bytes
+    path: bytes
+
+
+class Passing:
+    """Passes calls on, over connections that are kept; lives as long as the gateway: `async with Passing(...)`."""
+
+    def __init__(
+        self,
+        allow: UpstreamAllow,
+        *,
+        connect_seconds: float = 5,
+        first_byte_seconds: float = 60,
+        idle_seconds: float = 60,
+        resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | bool = True,
+    ) -> None:
+        self.first_byte_seconds = first_byte_seconds
+        self.idle_seconds = idle_seconds
+        self._allow = allow
+        self._resolver = resolver
+        self._tls = tls
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
+        self._upstreams: dict[str, Upstream] = {}
+        self._used: WeakSet[ResponseHandler] = WeakSet()
+
+    async def __aenter__(self) -> Self:
+        self._connector = aiohttp.TCPConnector(
+            limit=0,  # one upstream that hangs takes no connection from another
+            limit_per_host=CONNECTIONS_PER_UPSTREAM,
+            keepalive_timeout=KEPT_SECONDS,
+            resolver=self._resolver,
+            socket_factory=self._socket,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connector.close()
+
+    async def pass_on(self, call: Outgoing, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the call to its upstream, and the answer to the caller; nothing where the caller has gone.
+
+        Raises NeverReached, UpstreamFailed, UpstreamTooSlow while nothing has been sent to the caller; afterwards
+        BrokenOff, which must reach the server.
+        """
+        await Passage(self, call, scope["headers"], receive, send).run()
+
+    def upstream(self, base_url: str) -> Upstream:
+        """Raises NeverReached for a URL that leads nowhere."""
+        if (known := self._upstreams.get(base_url)) is not None:
+            return known
+        if len(self._upstreams) >= REMEMBERED_UPSTREAMS:
+            self._upstreams.clear()
+        try:
+            parts = urlsplit(base_url)
+            where = aiohttp.ClientRequest("GET", URL(base_url), ssl=self._tls, loop=asyncio.get_running_loop())
+        except (aiohttp.ClientError, ValueError) as error:
+            raise NeverReached("The upstream's URL leads nowhere.") from error
+        is_usual = parts.port in {None, {"http": 80, "https": 443}[parts.scheme]}
+        authority = parts.netloc.rpartition(":")[0] if is_usual and parts.port else parts.netloc.rstrip(":")
+        self._upstreams[base_url] = upstream = Upstream(where, authority.encode(), parts.path.encode())
+        return upstream
+
+    async def connect(self, upstream: Upstream, *, is_kept_good: bool = True) -> tuple[Connection, bool]:
+        """A connection, and whether it served a call before. Raises NeverReached."""
+        while True:
+            try:
+                connection = await self._connector.connect(upstream.where, [], self._timeout)
+            except TimeoutError as error:
+                raise NeverReached("The upstream took no connection in time.", is_slow=True) from error
+            except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a name that IDNA can't spell
+                raise NeverReached("The upstream can't be reached.") from error
+            protocol = _protocol(connection)
+            if protocol not in self._used:
+                self._used.add(protocol)
+                return connection, False
+            if is_kept_good and _is_quiet(protocol):
+                return connection, True
+            connection.close()
+
+    def _socket(self, place: AddrInfoType) -> socket.socket:
+        """For the very address that is connected to next, so that no later answer of DNS counts."""
+        family, kind, protocol, _, (host, port, *_) = place
+        if not self._allow.permits(ip_address(host), int(port)):
+            raise Denied(errno.EACCES, "no upstream may be at this address")
+        return socket.socket(family, kind, protocol)
+
+
+def _is_quiet(protocol: ResponseHandler) -> bool:
+    """Whether a kept connection can take a request: the upstream has neither closed it nor said what nobody asked."""
+    transport = protocol.transport
+    if transport is None or protocol.should_close:
+        return False
+    waiting = select.poll()
+    waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return not waiting.poll(0)
+
+
+class Passage:
+    """One call on its way; at most one task beside the server's own."""
+
+    def __init__(self, passing: Passing, call: Outgoing, received: list[Header], receive: Receive, send: Send) -> None:
+        self._passing = passing
+        self._call = call
+        self._received = received
+        self._receive = receive
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._helper: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = self._deadline = 0.0
+        self._too_slow: type[UpstreamTooSlow] = UpstreamTooSlow
+        self._interruption: BaseException | None = None
+        self._is_sent = False
+        """The upstream has the whole request."""
+        self._has_begun = False
+        """The caller has some of the answer."""
+        self._is_whole = False
+        """The gateway has the whole answer."""
+
+    async def run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # nothing else awaits
+        self._cancel = task.cancel
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            if self._interruption is None or task.uncancel() > 0:
+                raise
+            self._end_early(self._interruption)
+        except BROKEN as error:
+            self._end_early(UpstreamFailed("The upstream broke off."), error)
+        finally:
+            self._stop()
+
+    async def _run(self) -> None:
+        upstream = self._passing.upstream(self._call.base_url)
+        request = heads.request_head(self._call, upstream.authority, upstream.path, self._received)
+        length, is_chunked = heads.content_length(self._received), heads.is_chunked(self._received)
+        if is_chunked or length > SMALL_BODY_BYTES:
+            protocol, _ = await self._connect(upstream)
+            message, body = await self._ask_streaming(protocol, request, is_chunked=is_chunked)
+        else:
+            request += await self._small_body() if length else b""
+            message, body = await self._ask(upstream, request)
+        await self._answer(message, body)
+
+    def _end_early(self, why: BaseException, cause: BaseException | None = None) -> None:
+        """Tells why the call has no answer, or no whole one; nobody is told where the caller has gone."""
+        if isinstance(why, CallerGone):
+            return
+        if self._has_begun:
+            raise BrokenOff(str(why)) from (cause or why)
+        raise why from cause
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._helper is not None:
+            self._helper.cancel()
+        self._give_up_connection()
+
+    # The request
+
+    async def _connect(self, upstream: Upstream, *, is_kept_good: bool = True) -> tuple[ResponseHandler, bool]:
+        """A connection made ready for the call, and whether it served another before. Raises NeverReached."""
+        self._connection, was_kept = await self._passing.connect(upstream, is_kept_good=is_kept_good)
+        protocol = _protocol(self._connection)
+        protocol.set_response_params(
+            skip_payload=self._call.method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            max_field_size=MOST_FIELD_BYTES,
+            max_headers=MOST_HEADERS,
+        )
+        return protocol, was_kept
+
+    async def _small_body(self) -> bytes:
+        """The whole of it: such a call needs no second task, and can be repeated."""
+        self._limit(self._passing.idle_seconds, CallerTooSlow)
+        body = bytearray()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise NeverReached("The caller went away.")
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    async def _ask(self, upstream: Upstream, request: bytes) -> Answer:
+        """Repeats the call once where a kept connection ended without a byte and a repetition changes nothing."""
+        protocol, was_kept = await self._connect(upstream)
+        try:
+            return await self._ask_once(protocol, request)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not was_kept or self._call.method not in IDEMPOTENT:
+                raise
+        self._give_up_connection()
+        protocol, _ = await self._connect(upstream, is_kept_good=False)
+        return await self._ask_once(protocol, request)
+
+    async def _ask_once(self, protocol: ResponseHandler, request: bytes) -> Answer:
+        if protocol.transport is None:
+            raise aiohttp.ServerDisconnectedError
+        protocol.transport.write(request)
+        self._is_sent = True
+        self._limit(self._passing.first_byte_seconds)
+        return await _final_head(protocol)
+
+    async def _ask_streaming(self, protocol: ResponseHandler, head: bytes, *, is_chunked: bool) -> Answer:
+        """Sends the body while it comes; the answer may begin before that ends."""
+        writer = StreamWriter(protocol, self._loop)
+        await writer.write(head)
+        if is_chunked:
+            writer.enable_chunking()
+        self._help(self._send_body(writer))
+        return await _final_head(protocol)
+
+    async def _send_body(self, writer: StreamWriter) -> None:
+        """Raises CallerGone."""
+        try:
+            while not self._is_sent:
+                self._limit(self._passing.idle_seconds, CallerTooSlow)
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise CallerGone
+                self._limit(self._passing.idle_seconds)
+                if message.get("body"):
+                    await writer.write(message["body"])
+                if not message.get("more_body", False):
+                    await writer.write_eof()
+                    self._is_sent = True
+        except OSError:
+            return  # an upstream may answer without having read all; if it doesn't, who reads the answer sees it
+        self._limit(self._passing.idle_seconds if self._has_begun else self._passing.first_byte_seconds)
+        await self._watch()
+
+    # The answer
+
+    async def _answer(self, message: RawResponseMessage, body: StreamReader) -> None:
+        headers = heads.answer_headers(self._call, message.code, message.raw_headers)
+        start = {"type": "http.response.start", "status": message.code, "headers": headers}
+        if body.is_eof():  # a small one is all there already, and leaves at once
+            content = body.read_nowait()
+            self._finish(message)
+            await self._begin(start)
+            await self._send({"type": "http.response.body", "body": content})
+            return
+        await self._begin(start)
+        while not self._is_whole:
+            self._limit(self._passing.idle_seconds)
+            content = await body.readany()
+            self._limit(self._passing.idle_seconds)
+            if body.at_eof():
+                self._finish(message)
+            await self._send({"type": "http.response.body", "body": content, "more_body": not self._is_whole})
+
+    async def _begin(self, start: Message) -> None:
+        self._has_begun = True
+        await self._send(start)
+
+    def _finish(self, message: RawResponseMessage) -> None:
+        """Gives the connection back. Raises OSError where an answer that the connection's end would end was cut off."""
+        connection = self._connection
+        assert connection is not None  # noqa: S101  # the answer came over it
+        if _was_cut_off(_protocol(connection), message):
+            raise aiohttp.ClientConnectionResetError("the answer was cut off")
+        self._is_whole = True
+        if self._is_sent:
+            connection.release()
+            self._connection = None
+        else:
+            self._give_up_connection()
+
+    def _give_up_connection(self) -> None:
+        """At once, also where the upstream doesn't take what was written."""
+        if self._connection is not None:
+            if self._connection.transport is not None:
+                self._connection.transport.abort()
+            self._connection.close()
+            self._connection = None
+
+    # Meanwhile
+
+    def _limit(self, seconds: float, too_slow: type[UpstreamTooSlow] = UpstreamTooSlow) -> None:
+        """From now on something must move within so many seconds."""
+        now = self._loop.time()
+        self._deadline, self._too_slow = now + seconds, too_slow
+        due = self._deadline if self._is_watched() else min(self._deadline, now + UNWATCHED_SECONDS)
+        if self._timer is None or due < self._due:
+            self._arm(due)
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        """Interrupts a call that stands still, and begins to watch the caller of one that takes a while."""
+        if self._loop.time() >= self._deadline:
+            self._interrupt(self._too_slow("Nothing moved in time."))
+            return
+        if not self._is_watched():
+            self._help(self._watch())
+        self._arm(self._deadline)
+
+    def _is_watched(self) -> bool:
+        """Whether it would be seen that the caller goes away; who waits for the body sees it too."""
+        return self._helper is not None or not self._is_sent
+
+    def _help(self, work: Coroutine[Any, Any, None]) -> None:
+        self._helper = self._loop.create_task(work)
+        self._helper.add_done_callback(self._helped)
+
+    def _helped(self, helper: asyncio.Task[None]) -> None:
+        if not helper.cancelled() and (error := helper.exception()) is not None:
+            self._interrupt(error)
+
+    async def _watch(self) -> NoReturn:
+        """Raises CallerGone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        raise CallerGone
+
+    def _interrupt(self, why: BaseException) -> None:
+        if self._interruption is None and not self._is_whole:
+            self._interruption = why
+            self._cancel()
+
+
+async def _final_head(protocol: ResponseHandler) -> Answer:
+    """The first that isn't interim: those can't be passed on over ASGI (RFC 9110, 15.2). Raises Malformed."""
+    while True:
+        message, body = await protocol.read()
+        if 200 <= message.code < 600:
+            return message, body
+        if not 100 <= message.code < 200 or message.code == SWITCHING_PROTOCOLS:
+            raise Malformed("a status that nobody asked for")
+
+
+def _was_cut_off(protocol: ResponseHandler, message: RawResponseMessage) -> bool:
+    """Whether the connection broke that was to mark the end of the answer by closing (RFC 9112, 6.3)."""
+    if message.chunked or "content-length" in message.headers:
+        return False
+    return not isinstance(protocol.exception(), aiohttp.ServerDisconnectedError | None)
+
+
+def _protocol(connection: Connection) -> ResponseHandler:
+    protocol = connection.protocol
+    assert protocol is not None  # noqa: S101  # until it is released or closed
+    return protocol
