@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
 
-from gateway import database, housekeeping, http
+from gateway import database, housekeeping, http, oauth
 from gateway.attempts import Attempts
 from gateway.auth import Authenticator
 from gateway.events import Cursors, EventLog
@@ -24,6 +26,7 @@ from schema import root
 from schema.context import Context, Services
 from schema.transport.call import request_id_of
 from schema.transport.credentials import CSRF_HEADER, Credentials
+from schema.transport.errors import Refused
 from schema.transport.view import GraphQLView
 
 log = structlog.get_logger(__name__)
@@ -51,7 +54,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
     metrics = Metrics(services.measures, log_position=lambda: services.log.position)
     app = Starlette(
-        routes=[Route("/graphql", view), WebSocketRoute("/graphql", view), *http.routes(services.keyring, metrics)],
+        routes=[
+            Route("/graphql", view),
+            WebSocketRoute("/graphql", view),
+            *http.routes(services.keyring, metrics),
+            *_oauth(services).routes(),
+        ],
         middleware=[Middleware(AccessLog, request_id_of), *_cors(settings)],
         exception_handlers=http.EXCEPTION_HANDLERS,
         lifespan=lifespan,
@@ -114,6 +122,19 @@ class Gateway:
             accepts_cookies=accepts_cookies,
             services=self._services,
         )
+
+
+def _oauth(services: Services) -> oauth.Endpoints:
+    credentials = Credentials(services.settings.public_url, services.settings.allowed_origins)
+
+    def credential_of(request: Request) -> str | None:
+        try:
+            return credentials.token(request)
+        except Refused as refusal:
+            raise HTTPException(refusal.status, refusal.message) from None
+
+    authenticator = Authenticator(services.keyring, services.sessions, services.log)
+    return oauth.Endpoints(authenticator, services.attempts, services.log, credential_of)
 
 
 def _cors(settings: Settings) -> list[Middleware]:

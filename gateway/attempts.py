@@ -14,6 +14,7 @@ from gateway.errors import Invalid, LimitExceeded
 SIGN_IN_PER_ACCOUNT = parse("10 per 15 minutes")
 SIGN_IN_PER_ADDRESS = parse("100 per 15 minutes")
 SIGN_UP_PER_ADDRESS = parse("100 per hour")
+REVOKE_PER_ADDRESS = parse("600 per minute")
 LOOK_UP_PER_USER = parse("100 per hour")
 TOO_MANY = "Too many attempts; try again later."
 

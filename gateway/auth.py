@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 
 from gateway import clock
 from gateway.database import in_time
@@ -39,6 +40,21 @@ class Authenticator:
         except BadToken:
             raise Unauthenticated(REFUSED) from None
         return replace(actor, address=address, token=token)
+
+    async def good(self, token: str) -> KeyGeneration:
+        """What was stored of an issued key's token that is good now, its key and holder with it. Raises BadToken."""
+        generation = await self.unended(token)
+        if generation.key.state is not KeyState.ACTIVE or generation.key.user.disabled_at:
+            raise BadToken
+        return generation
+
+    async def unended(self, token: str) -> KeyGeneration:
+        """As `good`, also where the key is suspended or has been ended: of a token whose own time isn't over."""
+        generation = await _generation(await self._keyring.verify(token))
+        ends_at = _ends_at(generation)
+        if ends_at and ends_at <= clock.now():
+            raise BadToken
+        return generation
 
     async def ended(self, actor: Actor) -> None:
         """Returns once the actor's token is no longer good; never for an anonymous one."""
@@ -78,13 +94,12 @@ class Authenticator:
         return Actor(user=session.user, session=session, ends_at=session.expires_at)
 
     async def _by_key(self, token: str) -> Actor:
-        claims = await self._keyring.verify(token)
-        generation = await _generation(claims)
-        key, now = generation.key, clock.now()
-        ends_at = min((at for at in (key.expires_at, generation.ends_at) if at), default=None)
-        if key.state is not KeyState.ACTIVE or key.user.disabled_at or (ends_at and ends_at <= now):
-            raise BadToken
-        return Actor(user=key.user, issued_key=key, ends_at=ends_at)
+        generation = await self.good(token)
+        return Actor(user=generation.key.user, issued_key=generation.key, ends_at=_ends_at(generation))
+
+
+def _ends_at(generation: KeyGeneration) -> datetime | None:
+    return min((at for at in (generation.key.expires_at, generation.ends_at) if at), default=None)
 
 
 async def _generation(claims: dict[str, object]) -> KeyGeneration:

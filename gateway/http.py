@@ -8,17 +8,18 @@ import orjson
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
 from gateway import database
-from gateway.errors import Unavailable
+from gateway.errors import BadInput, LimitExceeded, TesseraError, Unauthenticated, Unavailable
 from gateway.metrics import Metrics
 from gateway.signing import Keyring
 
 JWKS_SECONDS = 60
+NOT_STORED = {"Cache-Control": "no-store"}
 RETRY_AFTER = {"Retry-After": "1"}
 
 log = structlog.get_logger(__name__)
@@ -26,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 def routes(keyring: Keyring, metrics: Metrics) -> list[Route]:
     async def jwks(_: Request) -> Response:
-        return _json(
+        return json_response(
             await database.in_time(keyring.jwks()),
             "application/jwk-set+json",
             {"Cache-Control": f"public, max-age={JWKS_SECONDS}"},
@@ -34,7 +35,7 @@ def routes(keyring: Keyring, metrics: Metrics) -> list[Route]:
 
     async def measured(request: Request) -> Response:
         text, media_type = metrics.text(request.headers.get("accept", ""))
-        return Response(text, headers={"Cache-Control": "no-store", "Content-Type": media_type, "Vary": "Accept"})
+        return Response(text, headers={**NOT_STORED, "Content-Type": media_type, "Vary": "Accept"})
 
     return [
         Route("/.well-known/jwks.json", jwks),
@@ -46,20 +47,20 @@ def routes(keyring: Keyring, metrics: Metrics) -> list[Route]:
 
 async def healthy(_: Request) -> Response:
     """Whether the process answers at all."""
-    return _json({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
 async def ready(_: Request) -> Response:
     """Whether calls can be served: the database is reached, and has the schema that the code needs."""
     if await database.in_time(database.pending_migrations()):
         raise Unavailable("The database lacks migrations: call `tessera migrate`.")
-    return _json({"status": "ready"})
+    return json_response({"status": "ready"})
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return _json(body, "application/problem+json", headers, status)
+    return json_response(body, "application/problem+json", headers, status)
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -70,6 +71,17 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _unavailable(_: Request, error: Exception) -> Response:
     log.warning("unavailable", cause=repr(error.__cause__ or error))
     return problem(503, str(error), RETRY_AFTER)
+
+
+async def _refused_by_gateway(_: Request, error: Exception) -> Response:
+    assert isinstance(error, TesseraError)  # noqa: S101  # Starlette chose this handler by the type
+    status, headers = REFUSALS[type(error)]
+    return problem(status, error.message, headers)
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    """To nobody: the caller went away before all was said."""
+    return problem(400, "The request broke off.")
 
 
 async def _faulty(request: Request, _: Exception) -> Response:
@@ -84,9 +96,16 @@ DETAILS = {
     404: "There is nothing at this path.",
     405: "This path doesn't take this method; Allow tells which it takes.",
 }
+REFUSALS: dict[type[TesseraError], tuple[int, dict[str, str]]] = {
+    BadInput: (400, {}),
+    Unauthenticated: (401, {"WWW-Authenticate": "Bearer"}),
+    LimitExceeded: (429, {"Retry-After": "60"}),
+}
 EXCEPTION_HANDLERS: dict[Any, ExceptionHandler] = {
     HTTPException: _refused,
     Unavailable: _unavailable,
+    **dict.fromkeys(REFUSALS, _refused_by_gateway),
+    ClientDisconnect: _left,
     Exception: _faulty,
 }
 
@@ -101,7 +120,7 @@ class Cors(CORSMiddleware):
         return problem(response.status_code, "Pages of this origin may not make this call.", {"Vary": "Origin"})
 
 
-def _json(
+def json_response(
     body: object, media_type: str = "application/json", headers: Mapping[str, str] | None = None, status: int = 200
 ) -> Response:
-    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store", **(headers or {})}, media_type)
+    return Response(orjson.dumps(body), status, {**NOT_STORED, **(headers or {})}, media_type)

@@ -135,6 +135,7 @@ POLICY: dict[str, Rule] = {
     "key.revoke": MANAGE,
     "key.suspend": MANAGE,
     "key.resume": MANAGE,
+    "key.introspect": MANAGE_IN_PERSON,
     "secret.read": MANAGE_IN_PERSON,
     "secret.create": MANAGE_IN_PERSON,
     "secret.update": MANAGE_IN_PERSON,

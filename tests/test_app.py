@@ -252,7 +252,13 @@ async def test_without_its_database_it_is_unavailable_until_that_is_back(
     async with gateway_of(settings) as client:
         headers = {"Authorization": f"Bearer {await session_token(settings)}"}
         await take_away(wire)
-        for answer in (await until_ready_is(client, 503), await ask_who(client, headers)):
+        form = {"token": headers["Authorization"].split()[1]}
+        for answer in (
+            await until_ready_is(client, 503),
+            await ask_who(client, headers),
+            await client.post("/oauth/introspect", data=form, headers=headers),
+            await client.post("/oauth/revoke", data=form),
+        ):
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
         assert (await client.get("/healthz")).status_code == 200
