@@ -1,32 +1,28 @@
-"""Passing a call on to its upstream, and the answer back: the only file that knows aiohttp.
+"""Passing a call on to its upstream, and the answer back.
 
-Its connector and its parser are used, not its session: a session adds headers, decodes bodies, follows redirects, and
-sends a request again that may have arrived.
+Of aiohttp, its connector and its parser are used and not its session, which adds headers, decodes bodies, follows
+redirects, and sends a request again that may have arrived. connections.py and this file alone know it.
 """
 
 import asyncio
-import errno
-import select
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, NoReturn, Self
-from urllib.parse import urlsplit
-from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import AddrInfoType, Connection
+from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
 from aiohttp.streams import EofStream, StreamReader
-from yarl import URL
 
 from gateway import heads
+from gateway.connections import Connections, NeverReached, Upstream, protocol_of
 from gateway.heads import Header, Malformed, Outgoing
 from gateway.upstreams import UpstreamAllow
+
+__all__ = ["BrokenOff", "CallerTooSlow", "NeverReached", "Outgoing", "Passing", "UpstreamFailed", "UpstreamTooSlow"]
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -34,9 +30,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Answer = tuple[RawResponseMessage, StreamReader]
 
-CONNECTIONS_PER_UPSTREAM = 1000
-KEPT_SECONDS = 4  # common servers close what was idle for 5
-REMEMBERED_UPSTREAMS = 1000
 SMALL_BODY_BYTES = 65_536
 MOST_FIELD_BYTES, MOST_HEADERS = 65_536, 256
 SWITCHING_PROTOCOLS = 101
@@ -45,12 +38,12 @@ IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}  # RFC 9110, 9.2.2
 BROKEN = (aiohttp.ClientError, HttpProcessingError, EofStream, OSError, Malformed)
 
 
-class NeverReached(Exception):
-    """No byte of the request reached the upstream."""
-
-    def __init__(self, reason: str, *, is_slow: bool = False) -> None:
-        super().__init__(reason)
-        self.is_slow = is_slow
+@dataclass(frozen=True, slots=True)
+class Limits:
+    first_byte_seconds: float
+    """From the end of the request's body to the head of the answer."""
+    idle_seconds: float
+    """While nothing of a body moves, in either direction."""
 
 
 class UpstreamFailed(Exception):
@@ -73,22 +66,8 @@ class CallerGone(Exception):
     """There is nobody left to answer."""
 
 
-class Denied(OSError):
-    """No upstream may be at this address."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """What a base URL says."""
-
-    where: aiohttp.ClientRequest
-    """For the connector alone: it is never sent."""
-    authority: bytes
-    path: bytes
-
-
 class Passing:
-    """Passes calls on, over connections that are kept; lives as long as the gateway: `async with Passing(...)`."""
+    """Passes calls on; lives as long as the gateway: `async with Passing(...)`."""
 
     def __init__(
         self,
@@ -100,27 +79,15 @@ class Passing:
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | bool = True,
     ) -> None:
-        self.first_byte_seconds = first_byte_seconds
-        self.idle_seconds = idle_seconds
-        self._allow = allow
-        self._resolver = resolver
-        self._tls = tls
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
-        self._upstreams: dict[str, Upstream] = {}
-        self._used: WeakSet[ResponseHandler] = WeakSet()
+        self._connections = Connections(allow, connect_seconds, resolver, tls)
+        self._limits = Limits(first_byte_seconds, idle_seconds)
 
     async def __aenter__(self) -> Self:
-        self._connector = aiohttp.TCPConnector(
-            limit=0,  # one upstream that hangs takes no connection from another
-            limit_per_host=CONNECTIONS_PER_UPSTREAM,
-            keepalive_timeout=KEPT_SECONDS,
-            resolver=self._resolver,
-            socket_factory=self._socket,
-        )
+        await self._connections.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._connector.close()
+        await self._connections.close()
 
     async def pass_on(self, call: Outgoing, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the call to its upstream, and the answer to the caller; nothing where the caller has gone.
@@ -128,64 +95,23 @@ class Passing:
         Raises NeverReached, UpstreamFailed, UpstreamTooSlow while nothing has been sent to the caller; afterwards
         BrokenOff, which must reach the server.
         """
-        await Passage(self, call, scope["headers"], receive, send).run()
-
-    def upstream(self, base_url: str) -> Upstream:
-        """Raises NeverReached for a URL that leads nowhere."""
-        if (known := self._upstreams.get(base_url)) is not None:
-            return known
-        if len(self._upstreams) >= REMEMBERED_UPSTREAMS:
-            self._upstreams.clear()
-        try:
-            parts = urlsplit(base_url)
-            where = aiohttp.ClientRequest("GET", URL(base_url), ssl=self._tls, loop=asyncio.get_running_loop())
-        except (aiohttp.ClientError, ValueError) as error:
-            raise NeverReached("The upstream's URL leads nowhere.") from error
-        is_usual = parts.port in {None, {"http": 80, "https": 443}[parts.scheme]}
-        authority = parts.netloc.rpartition(":")[0] if is_usual and parts.port else parts.netloc.rstrip(":")
-        self._upstreams[base_url] = upstream = Upstream(where, authority.encode(), parts.path.encode())
-        return upstream
-
-    async def connect(self, upstream: Upstream, *, is_kept_good: bool = True) -> tuple[Connection, bool]:
-        """A connection, and whether it served a call before. Raises NeverReached."""
-        while True:
-            try:
-                connection = await self._connector.connect(upstream.where, [], self._timeout)
-            except TimeoutError as error:
-                raise NeverReached("The upstream took no connection in time.", is_slow=True) from error
-            except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a name that IDNA can't spell
-                raise NeverReached("The upstream can't be reached.") from error
-            protocol = _protocol(connection)
-            if protocol not in self._used:
-                self._used.add(protocol)
-                return connection, False
-            if is_kept_good and _is_quiet(protocol):
-                return connection, True
-            connection.close()
-
-    def _socket(self, place: AddrInfoType) -> socket.socket:
-        """For the very address that is connected to next, so that no later answer of DNS counts."""
-        family, kind, protocol, _, (host, port, *_) = place
-        if not self._allow.permits(ip_address(host), int(port)):
-            raise Denied(errno.EACCES, "no upstream may be at this address")
-        return socket.socket(family, kind, protocol)
-
-
-def _is_quiet(protocol: ResponseHandler) -> bool:
-    """Whether a kept connection can take a request: the upstream has neither closed it nor said what nobody asked."""
-    transport = protocol.transport
-    if transport is None or protocol.should_close:
-        return False
-    waiting = select.poll()
-    waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return not waiting.poll(0)
+        await Passage(self._connections, self._limits, call, scope["headers"], receive, send).run()
 
 
 class Passage:
     """One call on its way; at most one task beside the server's own."""
 
-    def __init__(self, passing: Passing, call: Outgoing, received: list[Header], receive: Receive, send: Send) -> None:
-        self._passing = passing
+    def __init__(
+        self,
+        connections: Connections,
+        limits: Limits,
+        call: Outgoing,
+        received: list[Header],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._connections = connections
+        self._limits = limits
         self._call = call
         self._received = received
         self._receive = receive
@@ -220,7 +146,7 @@ class Passage:
             self._stop()
 
     async def _run(self) -> None:
-        upstream = self._passing.upstream(self._call.base_url)
+        upstream = self._connections.upstream(self._call.base_url)
         request = heads.request_head(self._call, upstream.authority, upstream.path, self._received)
         length, is_chunked = heads.content_length(self._received), heads.is_chunked(self._received)
         if is_chunked or length > SMALL_BODY_BYTES:
@@ -250,8 +176,8 @@ class Passage:
 
     async def _connect(self, upstream: Upstream, *, is_kept_good: bool = True) -> tuple[ResponseHandler, bool]:
         """A connection made ready for the call, and whether it served another before. Raises NeverReached."""
-        self._connection, was_kept = await self._passing.connect(upstream, is_kept_good=is_kept_good)
-        protocol = _protocol(self._connection)
+        self._connection, was_kept = await self._connections.connect(upstream, is_kept_good=is_kept_good)
+        protocol = protocol_of(self._connection)
         protocol.set_response_params(
             skip_payload=self._call.method == "HEAD",
             read_until_eof=True,
@@ -263,7 +189,7 @@ class Passage:
 
     async def _small_body(self) -> bytes:
         """The whole of it: such a call needs no second task, and can be repeated."""
-        self._limit(self._passing.idle_seconds, CallerTooSlow)
+        self._limit(self._limits.idle_seconds, CallerTooSlow)
         body = bytearray()
         while True:
             message = await self._receive()
@@ -282,7 +208,10 @@ class Passage:
             if not was_kept or self._call.method not in IDEMPOTENT:
                 raise
         self._give_up_connection()
-        protocol, _ = await self._connect(upstream, is_kept_good=False)
+        try:
+            protocol, _ = await self._connect(upstream, is_kept_good=False)
+        except NeverReached as error:  # now, but perhaps not before
+            raise UpstreamFailed("The upstream closed the connection.") from error
         return await self._ask_once(protocol, request)
 
     async def _ask_once(self, protocol: ResponseHandler, request: bytes) -> Answer:
@@ -290,7 +219,7 @@ class Passage:
             raise aiohttp.ServerDisconnectedError
         protocol.transport.write(request)
         self._is_sent = True
-        self._limit(self._passing.first_byte_seconds)
+        self._limit(self._limits.first_byte_seconds)
         return await _final_head(protocol)
 
     async def _ask_streaming(self, protocol: ResponseHandler, head: bytes, *, is_chunked: bool) -> Answer:
@@ -306,11 +235,11 @@ class Passage:
         """Raises CallerGone."""
         try:
             while not self._is_sent:
-                self._limit(self._passing.idle_seconds, CallerTooSlow)
+                self._limit(self._limits.idle_seconds, CallerTooSlow)
                 message = await self._receive()
                 if message["type"] == "http.disconnect":
                     raise CallerGone
-                self._limit(self._passing.idle_seconds)
+                self._limit(self._limits.idle_seconds)
                 if message.get("body"):
                     await writer.write(message["body"])
                 if not message.get("more_body", False):
@@ -318,7 +247,7 @@ class Passage:
                     self._is_sent = True
         except OSError:
             return  # an upstream may answer without having read all; if it doesn't, who reads the answer sees it
-        self._limit(self._passing.idle_seconds if self._has_begun else self._passing.first_byte_seconds)
+        self._limit(self._limits.idle_seconds if self._has_begun else self._limits.first_byte_seconds)
         await self._watch()
 
     # The answer
@@ -334,9 +263,9 @@ class Passage:
             return
         await self._begin(start)
         while not self._is_whole:
-            self._limit(self._passing.idle_seconds)
+            self._limit(self._limits.idle_seconds)
             content = await body.readany()
-            self._limit(self._passing.idle_seconds)
+            self._limit(self._limits.idle_seconds)
             if body.at_eof():
                 self._finish(message)
             await self._send({"type": "http.response.body", "body": content, "more_body": not self._is_whole})
@@ -349,7 +278,7 @@ class Passage:
         """Gives the connection back. Raises OSError where an answer that the connection's end would end was cut off."""
         connection = self._connection
         assert connection is not None  # noqa: S101  # the answer came over it
-        if _was_cut_off(_protocol(connection), message):
+        if _was_cut_off(protocol_of(connection), message):
             raise aiohttp.ClientConnectionResetError("the answer was cut off")
         self._is_whole = True
         if self._is_sent:
@@ -430,9 +359,3 @@ def _was_cut_off(protocol: ResponseHandler, message: RawResponseMessage) -> bool
     if message.chunked or "content-length" in message.headers:
         return False
     return not isinstance(protocol.exception(), aiohttp.ServerDisconnectedError | None)
-
-
-def _protocol(connection: Connection) -> ResponseHandler:
-    protocol = connection.protocol
-    assert protocol is not None  # noqa: S101  # until it is released or closed
-    return protocol
