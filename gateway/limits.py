@@ -6,7 +6,7 @@ days and months, by which calls are refused and which are shown. Rotating a key'
 
 # ruff: noqa: S608  # its statements are built of names that stand in this file; every value is a parameter
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,8 +18,8 @@ from gateway.database import connection
 from gateway.errors import Invalid, within
 from gateway.permissions import Actor
 from gateway.pricing import DAY_US, Amount, first_of_month, instant_of, micros
-from gateway.statements import Parameters
-from models import IssuedKey, TemplateLimits
+from gateway.statements import Parameters, Statement
+from models import TemplateLimits
 
 MOST_CALLS_PER_SECOND, MOST_BURST, MOST_CALLS, MOST_COST = 100_000, 1_000_000, 10**15, 999_999_999_999
 LONGER_THAN_A_MONTH_US = 32 * DAY_US
@@ -96,8 +96,8 @@ def of_row(row: TemplateLimits) -> Limits:
         burst=row.burst,
         calls_per_day=row.calls_per_day,
         calls_per_month=row.calls_per_month,
-        cost_per_day=None if row.cost_per_day is None else Amount.of(row.cost_per_day),
-        cost_per_month=None if row.cost_per_month is None else Amount.of(row.cost_per_month),
+        cost_per_day=_amount(row.cost_per_day),
+        cost_per_month=_amount(row.cost_per_month),
     )
 
 
@@ -156,37 +156,50 @@ def _money(value: Decimal | None, member: str) -> Decimal | None:
 
 
 async def standing(_: Actor, key_ids: Sequence[str], now: datetime) -> dict[str, list[Allowance]]:
-    """How each key stands with the quotas of its template, in at most three statements. Who sees a key sees that."""
-    keys = await IssuedKey.filter(id__in=key_ids).values_list("id", "template_id")
-    rows = await TemplateLimits.filter(template_id__in={template_id for _, template_id in keys})
-    limits = {row.template_id: of_row(row) for row in rows}
-    limited = {key_id: limits[template_id] for key_id, template_id in keys if template_id in limits}
-    used = await _used(limited, now) if limited else {}
+    """How each key stands with the quotas of its template, in one statement. Whoever sees a key sees that."""
+    database = connection()
+    rows = await database.execute_query_dict(*_standing(database.capabilities.dialect, key_ids, micros(now)))
     found: dict[str, list[Allowance]] = {key_id: [] for key_id in key_ids}
-    for key_id, its in limited.items():
-        day, month = (used.get((key_id, column), Used()) for column in ("day", "month"))
-        found[key_id] = allowances(its, day, month, now)
+    for row in rows:
+        found[row["key_id"]] = allowances(_quotas(row), _used(row, "day"), _used(row, "month"), now)
     return found
 
 
-async def _used(key_ids: Iterable[str], now: datetime) -> dict[tuple[str, str], Used]:
-    """What each key used of the present day and of the present month."""
-    parameters = Parameters(connection().capabilities.dialect)
+def _standing(dialect: str, key_ids: Sequence[str], at: int) -> Statement:
+    parameters = Parameters(dialect)
     keys = parameters.table(("key_id",), [(key_id,) for key_id in key_ids])
-    counted = [
-        f"SELECT r.key_id, '{column}' AS bucket, r.requests, r.units, r.fraction"
-        f" FROM k JOIN {table} AS r ON r.key_id = k.key_id AND r.{column} = {parameters.place(start)}"
-        for table, column, start in (
-            ("usage_days", "day", span(AllowanceKind.CALLS_PER_DAY, micros(now))[0]),
-            ("usage_months", "month", span(AllowanceKind.CALLS_PER_MONTH, micros(now))[0]),
-        )
+    buckets = {"day": AllowanceKind.CALLS_PER_DAY, "month": AllowanceKind.CALLS_PER_MONTH}
+    counts = [f"{bucket}.{name} AS {bucket}_{name}" for bucket in buckets for name in ("requests", "units", "fraction")]
+    joined = [
+        f"LEFT JOIN usage_{bucket}s AS {bucket}"
+        f" ON {bucket}.key_id = p.key_id AND {bucket}.{bucket} = {parameters.place(span(kind, at)[0])}"
+        for bucket, kind in buckets.items()
     ]
-    rows = await connection().execute_query_dict(
-        f"WITH k AS MATERIALIZED ({keys}) {' UNION ALL '.join(counted)}", parameters.values
+    return Statement(
+        f"WITH p AS MATERIALIZED ({keys}) SELECT p.key_id, l.*, {', '.join(counts)} FROM p"
+        " JOIN issued_keys AS k ON k.id = p.key_id JOIN template_limits AS l ON l.template_id = k.template_id"
+        f" {' '.join(joined)}",
+        parameters.values,
     )
-    return {
-        (row["key_id"], row["bucket"]): Used(row["requests"], Amount(row["units"], row["fraction"])) for row in rows
-    }
+
+
+def _quotas(row: Mapping[str, Any]) -> Limits:
+    return Limits(
+        calls_per_day=row["calls_per_day"],
+        calls_per_month=row["calls_per_month"],
+        cost_per_day=_amount(row["cost_per_day"]),
+        cost_per_month=_amount(row["cost_per_month"]),
+    )
+
+
+def _amount(stored: Decimal | str | None) -> Amount | None:
+    return None if stored is None else Amount.of(Decimal(stored))
+
+
+def _used(row: Mapping[str, Any], bucket: str) -> Used:
+    """What a bucket holds; nothing where there is none."""
+    requests, units, fraction = (row[f"{bucket}_{name}"] or 0 for name in ("requests", "units", "fraction"))
+    return Used(requests, Amount(units, fraction))
 
 
 def allowances(limits: Limits, day: Used, month: Used, now: datetime) -> list[Allowance]:

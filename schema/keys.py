@@ -23,6 +23,7 @@ from schema.declare import (
     optional,
     resolved,
 )
+from schema.limits import Allowance, allowances_of_key
 from schema.mutations import REPEATABLE, USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
 from schema.periods import PeriodInput, kept_from, period_of, text_of
@@ -123,6 +124,9 @@ class IssuedKey(Node):
     last_used_at: datetime | None = resolved(last_used_at_of, "When a call was last made with it.")
     fields: list[TemplateField] = resolved(fields_of, "What the holder needs in order to call the project.")
     usage: Usage = resolved(usage_of_key, "Calls made with the key and their cost in the period.")
+    allowances: list[Allowance] = resolved(
+        allowances_of_key, "How it stands with each quota of its template; a rate per second is none."
+    )
 
 
 STATES = argument("Keys in one of these states; null is every state, an empty list none.")

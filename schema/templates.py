@@ -27,6 +27,7 @@ from schema.declare import (
     resolved,
 )
 from schema.keys import IssuedKey, issued_keys_of_template
+from schema.limits import KeyLimits, KeyLimitsInput, limits_in, limits_of_template
 from schema.money import Money
 from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle, still_gone
 from schema.nodes import Node
@@ -130,6 +131,7 @@ class KeyTemplate(Node):
     price_per_request: Money = resolved(
         price_of, "The price of one call, before the role's cost coefficient multiplies it."
     )
+    limits: KeyLimits = resolved(limits_of_template, "How much each of its keys may call.")
     fields: list[TemplateField] = resolved(
         fields_of, "The information fields, in the order in which the owner put them."
     )
@@ -177,6 +179,7 @@ class TemplateCreateInput:
     name: str = described("1 to 100 characters; unique in the project.")
     description: str | None = optional("What a key from it is good for.")
     price_per_request: Decimal | None = optional("0 to 999999.999999, at most 6 decimals; 0 if absent.")
+    limits: KeyLimitsInput | None = optional("How much each of its keys may call; unlimited if absent.")
     fields: list[TemplateFieldInput] | None = optional("The information fields, in their order.")
     idempotency_key: str | None = optional(REPEATABLE)
 
@@ -188,6 +191,10 @@ class TemplateUpdateInput:
     name: str | None = optional("1 to 100 characters; unique in the project.")
     description: str | None = optional("What a key from it is good for; null clears it.")
     price_per_request: Decimal | None = optional("The price of calls from now on, of keys issued before too.")
+    limits: KeyLimitsInput | None = optional(
+        "How much each of its keys may call from now on, those issued before too, instead of all that was set; null is "
+        "unlimited."
+    )
     position: int | None = optional("0 is first; past the end is last.")
     expected_version: int | None = optional("The version that the change is of; another's edit since is a CONFLICT.")
     idempotency_key: str | None = optional(REPEATABLE)
@@ -254,6 +261,7 @@ async def template_create(
             name=input.name,
             description=given(input.description),
             price_per_request=given(input.price_per_request),
+            limits=limits_in(given(input.limits)),
             fields=[field_in(field) for field in given(input.fields) or []],
         )
 
@@ -264,7 +272,9 @@ async def template_update(
     info: Info, input: Annotated[TemplateUpdateInput, argument("What changes.")]
 ) -> TemplatePayload:
     async def act() -> models.Template:
-        changed: Any = changes(input, "name", "description", "role_id", "price_per_request", "position")
+        changed: Any = changes(input, "name", "description", "role_id", "price_per_request", "limits", "position")
+        if "limits" in changed:
+            changed["limits"] = limits_in(changed["limits"])
         return await templates.update(info.context.actor, input.template_id, changed, given(input.expected_version))
 
     return await settle(info, input, TemplatePayload, "template", act)

@@ -23,6 +23,7 @@ from models import (
     Secret,
     Template,
     TemplateField,
+    TemplateLimits,
     User,
 )
 from models.fields import fold, named
@@ -46,8 +47,8 @@ class Crowd:
         return {"owner": self.ada, "asker": self.bo, "analyst": self.ana, "anonymous": ANONYMOUS}
 
     async def grow(self, size: int) -> None:
-        """Until there are so many templates, each with its own role, fields, pending requests, keys and their users;
-        and as many nodes, members and secrets."""
+        """Until there are so many templates, each with its own role, limits, fields, pending requests, keys and their
+        users; and as many nodes, members and secrets."""
         numbers, self.size = range(self.size, size), size
         here: dict[str, Any] = {"project": self.project}
         roles = [Role(**here, **named(f"Role {number}")) for number in numbers]
@@ -60,6 +61,7 @@ class Crowd:
         await Grant.bulk_create([Grant(role_id=each.id, permission=Permission.PROJECT_VIEW.value) for each in roles])
         await ProjectNode.bulk_create(nodes)
         await Template.bulk_create(templates)
+        await TemplateLimits.bulk_create(TemplateLimits(template_id=each.id, calls_per_day=9) for each in templates)
         await TemplateField.bulk_create(
             TemplateField(
                 template_id=template.id, name=f"F{place}", value="v", position=place, node_id=node.id if place else None

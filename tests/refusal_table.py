@@ -184,6 +184,8 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ("INVALID", "pricePerRequest", {"pricePerRequest": "-0.000001"}),
         ("INVALID", "pricePerRequest", {"pricePerRequest": "1000000"}),
         ("INVALID", "pricePerRequest", {"pricePerRequest": "0.0000001"}),
+        ("INVALID", "limits.burst", {"limits": {"burst": 5}}),
+        ("INVALID", "limits.callsPerDay", {"limits": {"callsPerDay": -1}}),
         ("INVALID", "fields.1.name", fields("a", " ")),
         ("CONFLICT", "fields.1.name", fields("a", "a")),
         ("INVALID", "fields.0.value.literal", fields("a", literal=LONG_TEXT)),
@@ -193,6 +195,8 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
     "templateUpdate": [
         ghost("templateId", "tpl"),
         ghost("roleId", "rol"),
+        ("INVALID", "limits.callsPerSecond", {"limits": {"callsPerSecond": 0}}),
+        ("INVALID", "limits.costPerMonth", {"limits": {"costPerMonth": "0.00000000001"}}),
         ("CONFLICT", "expectedVersion", {"expectedVersion": 7}),
         ("CONFLICT", "name", {"name": "Free"}),
         ("INVALID", "name", {"name": None}),

@@ -19,7 +19,7 @@ WEEK = {"period": {"lastDays": 7}}
 MOST: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "TemplateTiles": ({}, (10, 7, 11, 6)),
     "KeyTiles": ({}, (7, 7, 7, 5)),
-    "KeyPanel": (WHOLE, (14, 9, 16, 8)),
+    "KeyPanel": (WHOLE, (15, 10, 17, 9)),
     "IssuedKeys": ({**WHOLE, **WEEK}, (10, 3, 11, 3)),
     "KeysByCost": ({**WHOLE, **WEEK}, (7, 2, 7, 2)),
     "ProjectUsage": (WEEK, (5, 2, 5, 2)),
@@ -31,7 +31,7 @@ MOST: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
 }
 MOST_OF_VIEWER: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "Projects": (WHOLE, (3, 3, 3, 3)),
-    "MyKeys": (WHOLE, (3, 12, 3, 1)),
+    "MyKeys": (WHOLE, (3, 13, 3, 1)),
 }
 
 

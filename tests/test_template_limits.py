@@ -15,8 +15,9 @@ from gateway.limits import UNLIMITED, Allowance, AllowanceKind, Limits, LimitsWa
 from gateway.permissions import Actor, Permission
 from gateway.pricing import Amount
 from models import Project, Role, Template, TemplateLimits
+from tests.asking import answer_to, ask, context_of
 from tests.statements import statements
-from tests.world import issued_key, owned_project, person, refused, role, template, told
+from tests.world import by_key, issued_key, owned_project, person, refused, role, template, told
 
 NOW = datetime(2026, 12, 31, 23, 59, 59, 999_999, UTC)
 TOMORROW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -168,13 +169,52 @@ async def test_each_key_has_counters_of_its_own_and_one_without_limits_has_none(
     }
 
 
-async def test_many_keys_take_as_many_statements_as_one(scene: Scene) -> None:
+async def test_one_statement_is_enough_for_many_keys(scene: Scene) -> None:
     await scene.limit(LimitsWanted(calls_per_day=3))
     keys = [await issued_key(scene.basic, await person(f"U{number}")) for number in range(5)]
     for quantity in (1, 5):
         with statements() as sent:
             await limits.standing(scene.ada, [key.id for key in keys[:quantity]], NOW)
-        assert len(sent) == 3
+        assert len(sent) == 1
+
+
+# As GraphQL has it
+
+
+UPDATE = """mutation ($input: TemplateUpdateInput!) { templateUpdate(input: $input) {
+  template { version limits {
+    callsPerSecond burst callsPerDay callsPerMonth costPerDay { amount currency } costPerMonth { amount currency }
+  } } userErrors { code path } } }"""
+KEYS = "{ viewer { keys(first: 9) { nodes { allowances { kind limit used left resetsAt } } } } }"
+
+
+async def test_limits_are_set_and_shown_over_graphql_and_null_takes_them_away(scene: Scene) -> None:
+    async def shown(**members: Any) -> Any:
+        payload = (await ask(scene.ada, UPDATE, input={"templateId": scene.basic.id, **members}))["templateUpdate"]
+        assert payload["userErrors"] == []
+        return payload["template"]["limits"]
+
+    wanted = {"callsPerSecond": 5, "callsPerDay": str(10**15), "callsPerMonth": "0", "costPerDay": "0.0000000001"}
+    unlimited = dict.fromkeys((*wanted, "burst", "costPerMonth"))
+    kept = {**unlimited, **wanted, "burst": 5, "costPerDay": {"amount": "0.0000000001", "currency": "USD"}}
+    assert await shown(limits=wanted) == kept
+    assert await shown(name="Still limited") == kept
+    assert await shown(limits={"costPerMonth": 0}) == {**unlimited, "costPerMonth": {"amount": "0", "currency": "USD"}}
+    assert await shown(limits=None) == unlimited
+    assert await shown(limits={}) == unlimited
+
+
+async def test_a_holder_sees_what_is_left_of_a_key_and_so_does_the_key_itself(scene: Scene) -> None:
+    await scene.limit(LimitsWanted(calls_per_second=1, calls_per_day=3, cost_per_month=Decimal("0.5")))
+    key = await issued_key(scene.basic, scene.bo)
+    await counting.record([Call(key.id, NOW, Decimal("0.4"))])
+    december = {"resetsAt": "2027-01-01T00:00:00Z"}
+    for actor in (scene.bo, by_key(scene.bo, key)):
+        body = await answer_to(context_of(actor, NOW), KEYS)
+        assert body["data"]["viewer"]["keys"]["nodes"][0]["allowances"] == [
+            {"kind": "CALLS_PER_DAY", "limit": "3", "used": "1", "left": "2", **december},
+            {"kind": "COST_PER_MONTH", "limit": "0.5", "used": "0.4", "left": "0.1", **december},
+        ]
 
 
 # Room for a call
