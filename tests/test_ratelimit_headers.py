@@ -58,6 +58,11 @@ def test_a_burst_of_less_than_a_second_s_calls_has_a_window_of_a_second() -> Non
     assert shown(Limits(100, 3))["ratelimit-policy"] == '"second";q=100;w=1'
 
 
+def test_the_largest_quota_is_told_as_the_largest_number_that_a_field_can_say() -> None:
+    fields = shown(Limits(calls_per_day=10**15, calls_per_month=10**15), None, Used(), Used())
+    assert items(fields["ratelimit-policy"])["day"]["q"] == items(fields["ratelimit"])["month"]["r"] == 10**15 - 1
+
+
 SOME = st.none() | st.integers(0, 10**15)
 USED = st.none() | st.builds(Used, st.integers(0, 2**62))
 RATES = st.tuples(st.none(), st.none()) | st.tuples(st.integers(1, 100_000), st.integers(1, 1_000_000))

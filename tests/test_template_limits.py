@@ -169,6 +169,14 @@ async def test_each_key_has_counters_of_its_own_and_one_without_limits_has_none(
     }
 
 
+async def test_a_new_day_and_a_new_month_begin_with_all_of_a_quota(scene: Scene) -> None:
+    await scene.limit(LimitsWanted(calls_per_day=3, calls_per_month=9))
+    key = await issued_key(scene.basic, scene.bo)
+    await counting.record([Call(key.id, NOW, Decimal(0))])
+    for now, left in ((NOW, [2, 8]), (TOMORROW, [3, 9])):
+        assert [each.left for each in (await limits.standing(scene.bo, [key.id], now))[key.id]] == left
+
+
 async def test_one_statement_is_enough_for_many_keys(scene: Scene) -> None:
     await scene.limit(LimitsWanted(calls_per_day=3))
     keys = [await issued_key(scene.basic, await person(f"U{number}")) for number in range(5)]
