@@ -184,6 +184,13 @@ def test_letters_spelt_another_way_read_as_the_plain_path(listed: tuple[str, str
     assert got._replace(node=fold(got.node or "")) == plain._replace(node=fold(plain.node or ""))
 
 
+@pytest.mark.parametrize("path", ["/nodes/n-7/packages", "/nodes/n-7/packages/42", "/objects/5feceb66", "/nodes/n-7"])
+@pytest.mark.parametrize("letter", LOOKALIKES)
+def test_a_letter_that_some_case_or_form_makes_the_plain_one_reads_as_it(path: str, letter: str) -> None:
+    spelt = PREFIX + path.replace(letter, escaped(LOOKALIKES[letter]))
+    check_not_weaker(Routes(), "GET", path, spelt)
+
+
 # Rules of a project's own
 
 

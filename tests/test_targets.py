@@ -1,10 +1,14 @@
 """A call's target is read as every server reads it, or not at all."""
 
+import socket
+from collections.abc import Iterator
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.targets import BadTarget, Target, can_be_read, read
+from tests.nginx import NEEDS_NGINX, nginx_serving
 
 PLAIN = "!\"$&'()*+,-:<=>@[]^_`{|}~"
 CLEAN = [
@@ -58,13 +62,8 @@ def test_what_could_be_read_in_two_ways_is_refused_with_the_reason(word: str, ta
     assert word in refusal.value.sentence
 
 
-PIECES = [
-    *["/", "a", "B", ".", "..", "%", "%2", "%2F", "%2e", "%41", "%D0%BA", "%ff", "%00", "%0A", "%25", "%3b", "%5c"],
-    *["?", "#", ";", "\\", "\x00", " ", "\x7f", "к", "*", "+", "{", "41", "/api/projects", "/api/projects/", "/x/y"],
-]
-TARGETS = st.one_of(
-    st.lists(st.sampled_from(PIECES), max_size=12).map(lambda parts: ("/" + "".join(parts)).encode()), st.binary()
-)
+def escaped(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode())
 
 
 def read_or_none(target: bytes) -> Target | None:
@@ -74,7 +73,24 @@ def read_or_none(target: bytes) -> Target | None:
         return None
 
 
-@given(TARGETS)
+PIECES = [
+    *["/", "a", "B", ".", "..", "%", "%2", "%2F", "%2e", "%41", "%D0%BA", "%ff", "%00", "%0A", "%25", "%3b", "%5c"],
+    *["?", "#", ";", "\\", "\x00", " ", "\x7f", "к", "*", "+", "{", "41", "/api/projects", "/api/projects/", "/x/y"],
+]
+TARGETS = st.one_of(
+    st.lists(st.sampled_from(PIECES), max_size=12).map(lambda parts: ("/" + "".join(parts)).encode()), st.binary()
+)
+LETTERS = st.one_of(st.sampled_from(f"aZ09.{PLAIN}"), st.characters(codec="utf-8", min_codepoint=32).map(escaped))
+SEGMENTS = st.lists(LETTERS, min_size=1, max_size=6).map("".join)
+ALMOST_CLEAN = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["/", "/api/projects/", "/api/projects/prj_1/", "/%61pi/projects/x/"]),
+    st.lists(SEGMENTS, min_size=1, max_size=4).map("/".join),
+    st.sampled_from(["", "?", "?a=b&c=%2F..;/../", "/", "/x", "#x", "%2"]),
+).map(str.encode)
+
+
+@given(st.one_of(ALMOST_CLEAN, TARGETS))
 def test_whatever_comes_is_read_whole_or_refused(target: bytes) -> None:
     found = read_or_none(target)
     if found is None:
@@ -85,7 +101,7 @@ def test_whatever_comes_is_read_whole_or_refused(target: bytes) -> None:
     assert found.query == (query if mark else None)
 
 
-@given(TARGETS)
+@given(st.one_of(ALMOST_CLEAN, TARGETS))
 def test_what_is_sent_on_reads_as_what_was_decided_upon(target: bytes) -> None:
     """What follows the project reads alone as it does behind its prefix."""
     found = read_or_none(target)
@@ -98,3 +114,72 @@ def test_a_target_of_any_length_is_refused_as_quickly_as_it_is_read() -> None:
     for part in (b"/a", b"a", b"%41", b"/.a", b"a%"):
         with pytest.raises(BadTarget):
             read(b"/" + part * 100_000 + b"\\")
+
+
+# As nginx reads them
+
+ECHO = """server {
+  listen LISTEN;
+  keepalive_requests 1000000;
+  large_client_header_buffers 4 64k;
+  location / { return 200 "$request_uri $uri"; }
+}"""
+
+
+class Nginx:
+    """What a real nginx, with nothing set that would make it careful, reads from a target."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self._address = (host, int(port))
+
+    def reads(self, target: bytes) -> tuple[bytes, bytes] | None:
+        """The target as it came, and the path as it was understood; None where it is refused."""
+        with socket.create_connection(self._address) as connection:
+            connection.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: maps.example\r\nConnection: close\r\n\r\n")
+            with connection.makefile("rb") as answer:
+                head, _, body = answer.read().partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200 "):
+            return None
+        came, _, understood = body.partition(b" ")
+        return came, understood
+
+
+@pytest.fixture(scope="module")
+def nginx() -> Iterator[Nginx]:
+    with nginx_serving(ECHO) as url:
+        yield Nginx(url)
+
+
+def path_of(found: Target) -> bytes:
+    prefix = () if found.project_id is None else ("api", "projects", found.project_id)
+    return ("/" + "/".join([*prefix, *found.segments])).encode()
+
+
+def check_as_nginx(nginx: Nginx, target: bytes) -> None:
+    if found := read_or_none(target):
+        assert nginx.reads(target) == (target, path_of(found))
+
+
+@NEEDS_NGINX
+@settings(max_examples=1000)
+@given(target=st.one_of(ALMOST_CLEAN, TARGETS))
+def test_what_is_read_nginx_reads_alike(nginx: Nginx, target: bytes) -> None:
+    check_as_nginx(nginx, target)
+
+
+@NEEDS_NGINX
+def test_nginx_reads_each_character_as_it_is_read_here(nginx: Nginx) -> None:
+    for byte in range(256):
+        for part in (bytes([byte]), b"%%%02x" % byte, b"a%%%02Xb" % byte, b"?%c" % byte, b"%%25%02X" % byte):
+            check_as_nginx(nginx, b"/api/projects/prj_1/" + part)
+
+
+@NEEDS_NGINX
+def test_nginx_repairs_what_is_refused_here(nginx: Nginx) -> None:
+    """Were nginx as careful, these tests would prove nothing."""
+    for target in (b"/a/../b", b"/a//b", b"/a/%2e%2e/b", b"/b%2Fc", b"/./b"):
+        assert read_or_none(target) is None
+        came, understood = nginx.reads(target) or (b"", b"")
+        assert came == target
+        assert understood != target
