@@ -1,6 +1,6 @@
 """The application: its parts, put together; its routes; what runs while it does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -10,18 +10,29 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
-from gateway import database, housekeeping, http, oauth
+from gateway import database, housekeeping, http, ledger, oauth
+from gateway.admission import Admission
 from gateway.attempts import Attempts
 from gateway.auth import Authenticator
+from gateway.decisions import Decider
 from gateway.events import Cursors, EventLog
+from gateway.knowledge import Knowledge
+from gateway.learning import Learner
 from gateway.logs import REQUEST_ID, AccessLog
+from gateway.meter import Meter
 from gateway.metrics import Measures, Metrics
+from gateway.passing import Passing
 from gateway.passwords import Passwords
 from gateway.permissions import Actor
+from gateway.proxy import DataPlane
+from gateway.rates import Rates
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
+from gateway.tokens import Tokens
+from gateway.upstreams import UpstreamAllow
 from schema import root
 from schema.context import Context, Services
 from schema.transport.call import request_id_of
@@ -32,8 +43,22 @@ from schema.transport.view import GraphQLView
 log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
-    """The gateway. Raises BadSetting.
+class Application(Starlette):
+    """Starlette for all but the data plane, which would pay for its routing and middleware with every call."""
+
+    data_plane: DataPlane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if DataPlane.serves(scope):
+            await self.data_plane(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, int]] = ()) -> Application:
+    """The gateway; `listeners` are the addresses and ports where it is served, so that no call is passed on to itself.
+
+    Raises BadSetting.
 
     Whoever serves it calls `app.state.stop` when the server begins to stop: streams don't end by themselves.
     """
@@ -47,13 +72,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
     )
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with running(services):
+    async def lifespan(app: Application) -> AsyncIterator[None]:
+        async with running(services), data_plane(services, listeners) as app.data_plane:
             yield
             view.stop()
 
     metrics = Metrics(services.measures, log_position=lambda: services.log.position)
-    app = Starlette(
+    app = Application(
         routes=[
             Route("/graphql", view),
             WebSocketRoute("/graphql", view),
@@ -96,6 +121,28 @@ async def running(services: Services) -> AsyncIterator[None]:
         retention = timedelta(days=settings.event_retention_days)
         async with services.log.running(), housekeeping.running(services.log, retention):
             yield
+
+
+@asynccontextmanager
+async def data_plane(services: Services, listeners: Iterable[tuple[str, int]]) -> AsyncIterator[DataPlane]:
+    """Where issued keys open projects. Raises Unavailable."""
+    settings, knowledge = services.settings, Knowledge()
+    tokens, learner = Tokens(knowledge), Learner(knowledge)
+    meter = Meter(ledger.opened(settings.where_database()), learner, services.measures)
+    admission = Admission(
+        Decider(knowledge, tokens), learner, meter, Rates(settings.processes), is_metered=settings.meter == "on"
+    )
+    services.measures.remembered_tokens = lambda: len(tokens)
+    if settings.meter == "off":
+        log.warning("meter_off", consequence="No call is counted or priced: this is for benchmarks alone.")
+    passing = Passing(
+        UpstreamAllow.parse(settings.upstream_allow, listeners),
+        connect_seconds=settings.upstream_connect_seconds,
+        first_byte_seconds=settings.upstream_first_byte_seconds,
+        idle_seconds=settings.upstream_idle_seconds,
+    )
+    async with learner.running(services.log), meter.running(), passing:
+        yield DataPlane(admission, meter, passing, services.measures)
 
 
 class Gateway:

@@ -112,10 +112,10 @@ def unrecording(dialect: str, record: Record) -> Statement:
     return Statement(f"DELETE FROM usage_records WHERE id = ({found}) RETURNING id", parameters.values)
 
 
-def subtracting(dialect: str, records: Sequence[Record]) -> Iterator[Statement]:
+def subtracting(dialect: str, records: Sequence[Record], buckets: Iterable[Bucket] = BUCKETS) -> Iterator[Statement]:
     """What takes calls out of their buckets, one bucket a statement, since only so their order is sure."""
     negative = [(key_id, at, (-1, 0, -units, -fraction)) for key_id, at, units, fraction in records]
-    for bucket in BUCKETS:
+    for bucket in buckets:
         for sums in rolled_up(negative, bucket):
             yield _subtracting(dialect, bucket, sums)
 
@@ -174,7 +174,7 @@ def _on_conflict(bucket: Bucket) -> str:
             refused = {table}.refused + excluded.refused,
             units = {table}.units + excluded.units + {fraction} / {FRACTIONS_IN_UNIT},
             fraction = {fraction} % {FRACTIONS_IN_UNIT}
-        RETURNING key_id, requests, units, fraction"""
+        RETURNING key_id, {column}, requests, units, fraction"""
 
 
 def _inserting(dialect: str, table: str, columns: Sequence[str], rows: Sequence[Row], conflict: str = "") -> Statement:

@@ -122,6 +122,12 @@ class EventLog:
             with suppress(asyncio.CancelledError):
                 await tail
 
+    async def grown(self, position: int, seconds: float) -> None:
+        """Returns once there is more than up to this position, or after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._grown:
+                await self._grown.wait_for(lambda: self._position > position)
+
     async def follow(self, position: int, wanted: Wanted) -> AsyncGenerator[Event, None]:
         """Every wanted event after the position, in order, each once; waits for the next without end."""
         while True:

@@ -1,7 +1,7 @@
 """Who may do what: the whole policy, in one table."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -197,10 +197,11 @@ async def rights_on_all(actor: Actor, project_ids: Iterable[str]) -> dict[str, R
         if is_owner:
             owned.add(project_id)
     own = actor.issued_key.project_id if actor.issued_key else None
-    return {id: _rights(found[id], id in owned and not actor.issued_key, id == own) for id in wanted}
+    return {id: rights_from(found[id], id in owned and not actor.issued_key, id == own) for id in wanted}
 
 
-def _rights(granted: dict[str | None, set[Permission]], is_owner: bool, is_own: bool) -> Rights:
+def rights_from(granted: Mapping[str | None, set[Permission]], is_owner: bool = False, is_own: bool = False) -> Rights:
+    """What grants amount to, by the node that each is on; None is the whole project."""
     on_project = frozenset(granted.get(None, ()))
     if Permission.PROJECT_MANAGE in on_project:
         on_project = EVERYTHING

@@ -44,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None:
     """Serves until SIGINT or SIGTERM; what is under way then has `STOP_WITHIN_SECONDS`. Raises SystemExit."""
     config = uvicorn.Config(
-        partial(application, sharing(settings, workers)),
+        partial(application, sharing(settings, workers), listener.getsockname()[:2]),
         factory=True,
         workers=workers,
         log_config=None,
@@ -81,10 +81,10 @@ def sharing(settings: Settings, workers: int) -> Settings:
     return settings if "processes" in settings.model_fields_set else settings.model_copy(update={"processes": workers})
 
 
-def application(settings: Settings) -> Starlette:
+def application(settings: Settings, address: tuple[str, int]) -> Starlette:
     """What each process serves; made within its event loop, once uvicorn has taken the signals."""
     logs.configure()
-    app = create_app(settings)
+    app = create_app(settings, [address])
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         _add_handler(number, lambda: loop.call_soon_threadsafe(app.state.stop))

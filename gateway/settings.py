@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     upstream_connect_seconds: int = Field(default=5, ge=1)
     upstream_first_byte_seconds: int = Field(default=60, ge=1)
     upstream_idle_seconds: int = Field(default=60, ge=1)
+    meter: Literal["on", "off"] = "on"
+    """Off, no call is counted, priced or held to a quota: for benchmarks, to see what that costs, and nothing else."""
 
     session_hours: int = Field(default=12, ge=1, le=12)
     event_retention_days: int = Field(default=90, ge=1)

@@ -38,6 +38,19 @@ def typ_of(token: str) -> str:
     return str(_header(token).get("typ", ""))
 
 
+def claimed(token: str) -> tuple[str, str]:
+    """The `kid` and the `jti` that a token claims, unverified. Raises BadToken where it is none of an issued key."""
+    header = _header(token)
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except jwt.PyJWTError as error:
+        raise BadToken from error
+    kid, jti = header.get("kid"), claims.get("jti")
+    if header.get("typ") != KEY_TYP or not isinstance(kid, str) or not isinstance(jti, str):
+        raise BadToken
+    return kid, jti
+
+
 def key_header(kid: str) -> dict[str, str]:
     """`typ` first, so that all keys begin with the same characters and a secret scanner can tell them."""
     return {"typ": KEY_TYP, "alg": "EdDSA", "kid": kid}
@@ -48,12 +61,17 @@ def sign(private_key: Ed25519PrivateKey, header: Mapping[str, str], claims: Mapp
     return _jwt.encode(dict(claims), private_key, "EdDSA", headers=dict(header), sort_headers=False)
 
 
-def verify(token: str, public_key: Ed25519PublicKey) -> dict[str, Any]:
-    """The claims of an issued key's token. Raises BadToken.
+def verify(token: str, public_key: Ed25519PublicKey, *, is_past_allowed: bool = False) -> dict[str, Any]:
+    """The claims of an issued key's token. Raises BadToken; for one that is past its time unless that is allowed.
 
     Issuer and audience are the caller's to compare with what was stored when the token was made.
     """
-    options = {"require": KEY_CLAIMS, "verify_aud": False, "verify_iss": False}
+    options = {
+        "require": KEY_CLAIMS,
+        "verify_aud": False,
+        "verify_iss": False,
+        "verify_exp": not is_past_allowed,
+    }
     return _decode(token, KEY_TYP, public_key, "EdDSA", options)
 
 

@@ -1,0 +1,93 @@
+"""How a call gets in: decided, held to its rate, and counted; the same at every entrance of the data plane."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from gateway import clock
+from gateway.decisions import Allowed, Asked, Decider, Denied
+from gateway.errors import Unavailable
+from gateway.learning import Learner
+from gateway.limits import UNLIMITED, retry_after
+from gateway.meter import Meter, Metered, unavailable
+from gateway.quotas import Exceeded, Spent
+from gateway.ratelimit_headers import POLICIES, Header, headers, whole_seconds
+from gateway.rates import Rates, RateState
+
+TOO_FAST = "The key calls more often than its rate lets it; Retry-After tells when it fits again."
+
+
+class Admitted(NamedTuple):
+    """A call that was let in and counted, and what its answer's header says of the key's limits."""
+
+    call: Metered
+    headers: Sequence[Header] = ()
+
+
+class Admission:
+    def __init__(self, decider: Decider, learner: Learner, meter: Meter, rates: Rates, *, is_metered: bool) -> None:
+        self._decider = decider
+        self._learner = learner
+        self._knowledge = learner.knowledge
+        self._meter = meter
+        self._rates = rates
+        self._is_metered = is_metered
+
+    async def admit(self, asked: Asked) -> Admitted | Denied:
+        """Lets the call in, or says why not; that is counted too, where the key was right."""
+        decision = self._decider.decide(asked)
+        if isinstance(decision, Denied) and decision.is_by_knowledge:
+            decision = await self._by_all_that_is_true(asked, decision)
+        outcome = await self._let_in(asked, decision) if isinstance(decision, Allowed) else decision
+        if isinstance(outcome, Denied) and outcome.key_id:
+            self._meter.refuse(outcome.key_id)
+        return outcome
+
+    async def _by_all_that_is_true(self, asked: Asked, denied: Denied) -> Allowed | Denied:
+        """No change that was acknowledged before the call is missed: a key that was issued elsewhere just now works."""
+        position = self._knowledge.position
+        try:
+            await self._learner.catch_up()
+        except Unavailable:
+            return unavailable()
+        return denied if self._knowledge.position == position else self._decider.decide(asked)
+
+    async def _let_in(self, asked: Asked, allowed: Allowed) -> Admitted | Denied:
+        rate = None
+        if allowed.limits.calls_per_second:
+            rate = self._rates.take(allowed.key.id, allowed.limits, time.monotonic())
+            if rate and not rate.is_allowed:
+                return too_fast(allowed, rate)
+        outcome = await self._counted(asked, allowed)
+        if isinstance(outcome, Exceeded):
+            return over_quota(allowed, rate, outcome)
+        if isinstance(outcome, Denied) or outcome.allowed.limits is UNLIMITED:
+            return outcome if isinstance(outcome, Denied) else Admitted(outcome)
+        return Admitted(outcome, headers_of(outcome.allowed, rate, outcome.spent))
+
+    async def _counted(self, asked: Asked, allowed: Allowed) -> Metered | Denied | Exceeded:
+        if self._is_metered:
+            return await self._meter.count(allowed, partial(self._decider.decide, asked))
+        return Metered(allowed, time.time_ns() // 1000) if self._knowledge.is_fresh else unavailable()
+
+
+def too_fast(allowed: Allowed, rate: RateState) -> Denied:
+    wait = whole_seconds(rate.retry_seconds)
+    return Denied(429, TOO_FAST, allowed.key.id, retry_after=wait, headers=headers_of(allowed, rate, None))
+
+
+def over_quota(allowed: Allowed, rate: RateState | None, exceeded: Exceeded) -> Denied:
+    names = ", ".join(POLICIES[kind] for kind in exceeded.kinds)
+    return Denied(
+        429,
+        f"The key has used up its quota ({names}); Retry-After tells when it begins anew.",
+        allowed.key.id,
+        retry_after=retry_after(exceeded.kinds, clock.now()),
+        headers=headers_of(allowed, rate, exceeded.spent),
+    )
+
+
+def headers_of(allowed: Allowed, rate: RateState | None, spent: Spent | None) -> Sequence[Header]:
+    day, month = spent or (None, None)
+    return headers(allowed.limits, rate, day, month, clock.now())

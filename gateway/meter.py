@@ -1,0 +1,283 @@
+"""The meter: a call that is let through is durable before its answer begins.
+
+Calls that come together share a transaction (group commit): while one is under way the next ones gather, and a lone
+call waits for nobody. The transaction reads the head of the event log first; where it is past what the calls were
+decided by, nothing is written, the log is read, and they are decided again.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+
+from gateway.counting import (
+    BUCKETS,
+    DAYS,
+    HOURS,
+    MONTHS,
+    Counted,
+    Record,
+    adding,
+    recording,
+    rolled_up,
+    subtracting,
+    unrecording,
+)
+from gateway.decisions import Allowed, Decision, Denied
+from gateway.errors import Unavailable
+from gateway.learning import Learner
+from gateway.ledger import AWAY, Ledger, ResultT, Transaction
+from gateway.limits import UNLIMITED
+from gateway.metrics import Measures
+from gateway.quotas import Counters, Exceeded, Spent, Verdict
+from gateway.statements import Statement
+
+MOST_WAITING = 10_000
+MOST_IN_GROUP = 1_000
+MOST_TRIES = 50
+LATER_SECONDS = 0.5
+RETRY_SECONDS = 1
+HEAD = Statement("SELECT position FROM event_head WHERE id = 1", [])
+
+log = structlog.get_logger(__name__)
+
+Decide = Callable[[], Decision]
+
+
+class Metered(NamedTuple):
+    """A call that is durable: as it was decided last, when, in microseconds, and what its key has called by then."""
+
+    allowed: Allowed
+    called_at: int
+    spent: Spent | None = None
+
+    @property
+    def record(self) -> Record:
+        cost = self.allowed.cost
+        return self.allowed.key.id, self.called_at, cost.units, cost.fraction
+
+
+Outcome = Metered | Denied | Exceeded
+
+
+class Moved(Exception):
+    """The log has grown past what the calls of a group were decided by."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A call that waits to be counted."""
+
+    call: Metered
+    decide: Decide
+    done: asyncio.Future[Outcome]
+
+    def settle(self, outcome: Outcome) -> None:
+        if not self.done.done():  # whoever asked may have gone
+            self.done.set_result(outcome)
+
+
+class Meter:
+    def __init__(self, ledger: Ledger, learner: Learner, measures: Measures) -> None:
+        self._ledger = ledger
+        self._learner = learner
+        self._measures = measures
+        self._waiting: deque[Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._refused: Counter[tuple[str, int]] = Counter()
+        self._owed: list[Record] = []
+        self._is_stopping = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Meter"]:
+        """Counts meanwhile; at the end all that waits is counted, and what was refused."""
+        groups = asyncio.create_task(self._count_groups(), name="meter")
+        later = asyncio.create_task(self._write_later(), name="refused calls")
+        try:
+            yield self
+        finally:
+            self._is_stopping = True
+            self._arrived.set()
+            await groups
+            later.cancel()
+            await asyncio.gather(later, return_exceptions=True)
+            with suppress(Unavailable):
+                await self._write_owed()
+            await self._ledger.close()
+
+    async def count(self, allowed: Allowed, decide: Decide) -> Outcome:
+        """The call, once it is durable; or why it isn't let through after all, by `decide` as of now or by a quota."""
+        if len(self._waiting) >= MOST_WAITING:
+            return unavailable()
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(Metered(allowed, time.time_ns() // 1000), decide, done))
+        self._arrived.set()
+        return await done
+
+    async def void(self, call: Metered) -> None:
+        """Takes back a call whose upstream was never reached. Raises Unavailable: then it is done as soon as can be."""
+        try:
+            await self._run(lambda: voiding(self._ledger.dialect, [call.record]))
+        except Unavailable:
+            self._owed.append(call.record)
+            raise
+
+    def refuse(self, key_id: str) -> None:
+        """Counts a call that was refused; it is written down a moment later."""
+        now = time.time_ns() // 1000
+        self._refused[key_id, HOURS.start_of(now)] += 1
+
+    async def _count_groups(self) -> None:
+        while not self._is_stopping:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                await self._count_group(
+                    [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_GROUP))]
+                )
+
+    async def _count_group(self, group: list[Waiting]) -> None:
+        try:
+            await self._count_at_last(group)
+        except Unavailable:
+            _settle_all(group, unavailable())
+        except Exception:
+            log.exception("calls_not_counted", calls=len(group))
+            _settle_all(group, unavailable())
+
+    async def _count_at_last(self, group: list[Waiting]) -> None:
+        """Raises Unavailable, also where the log grows faster than it can be read."""
+        for _ in range(MOST_TRIES):
+            group = self._decided_again(group)
+            if not group:
+                return
+            try:
+                await self._count_once(group)
+            except Moved:
+                await self._learner.catch_up()
+            else:
+                return
+        raise Unavailable(AWAY)
+
+    def _decided_again(self, group: list[Waiting]) -> list[Waiting]:
+        """Those of the group that are let through by what is known now; the others are told."""
+        position, still = self._learner.knowledge.position, []
+        for waiting in group:
+            if waiting.call.allowed.position != position:
+                decision = waiting.decide()
+                if isinstance(decision, Denied):
+                    waiting.settle(decision)
+                    continue
+                waiting.call = waiting.call._replace(allowed=decision)
+            still.append(waiting)
+        return still
+
+    async def _count_once(self, group: list[Waiting]) -> None:
+        """Raises Moved, Unavailable."""
+        calls, position, began = (
+            [waiting.call for waiting in group],
+            self._learner.knowledge.position,
+            time.perf_counter(),
+        )
+        verdicts = await self._run(lambda: counting(self._ledger.dialect, position, calls))
+        self._measures.wrote_group(len(calls), time.perf_counter() - began)
+        for waiting, verdict in zip(group, verdicts, strict=True):
+            waiting.settle(
+                waiting.call._replace(spent=verdict) if isinstance(verdict, Spent) else verdict or waiting.call
+            )
+
+    async def _run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
+        async with self._writing:
+            return await self._ledger.run(transaction)
+
+    async def _write_later(self) -> None:
+        while True:
+            await asyncio.sleep(LATER_SECONDS)
+            try:
+                await self._write_owed()
+            except Unavailable:
+                pass  # kept for the next time
+            except Exception:
+                log.exception("refused_calls_not_written")
+
+    async def _write_owed(self) -> None:
+        """What may be written a moment later: calls that were refused, and voids that could not be written in time."""
+        if self._owed:
+            owed = self._owed
+            await self._run(lambda: voiding(self._ledger.dialect, owed))
+            self._owed = self._owed[len(owed) :]
+        if refused := self._refused:
+            self._refused = Counter()
+            try:
+                await self._run(lambda: refusing(self._ledger.dialect, refused))
+            except BaseException:
+                self._refused.update(refused)
+                raise
+
+
+# The meter's transactions
+
+
+def counting(dialect: str, position: int, calls: Sequence[Metered]) -> Transaction[Sequence[Verdict | None]]:
+    """Counts those of the calls that fit in their quotas; a verdict for each call of a key that has any.
+
+    Raises Moved, before anything is written.
+    """
+    head = yield HEAD
+    if head[0][0] != position:
+        raise Moved
+    records = [call.record for call in calls]
+    counted = [_counted(record) for record in records]
+    days = yield adding(dialect, DAYS, rolled_up(counted, DAYS))
+    months = yield adding(dialect, MONTHS, rolled_up(counted, MONTHS))
+    if all(call.allowed.limits is UNLIMITED for call in calls):
+        yield from _written(dialect, records)
+        return [None] * len(calls)
+    counters = Counters(days, months, records)
+    verdicts = [counters.verdict(call.record, call.allowed.limits) for call in calls]
+    over = [record for record, verdict in zip(records, verdicts, strict=True) if isinstance(verdict, Exceeded)]
+    fitting = [record for record, verdict in zip(records, verdicts, strict=True) if isinstance(verdict, Spent)]
+    yield from subtracting(dialect, over, (DAYS, MONTHS))
+    yield from _written(dialect, fitting)
+    return verdicts
+
+
+def _written(dialect: str, records: Sequence[Record]) -> Transaction[None]:
+    if records:
+        yield adding(dialect, HOURS, rolled_up([_counted(record) for record in records], HOURS))
+        yield recording(dialect, records)
+
+
+def voiding(dialect: str, records: Sequence[Record]) -> Transaction[None]:
+    """Takes back calls that were counted; one whose record is past retention stays."""
+    found: list[Record] = []
+    for record in sorted(records):
+        rows = yield unrecording(dialect, record)
+        found += [record] * len(rows)
+    yield from subtracting(dialect, found)
+
+
+def refusing(dialect: str, refused: Counter[tuple[str, int]]) -> Transaction[None]:
+    counted: list[Counted] = [(key_id, at, (0, quantity, 0, 0)) for (key_id, at), quantity in refused.items()]
+    for bucket in BUCKETS:
+        yield adding(dialect, bucket, rolled_up(counted, bucket))
+
+
+def _counted(record: Record) -> Counted:
+    key_id, at, units, fraction = record
+    return key_id, at, (1, 0, units, fraction)
+
+
+def unavailable() -> Denied:
+    return Denied(503, AWAY, retry_after=RETRY_SECONDS)
+
+
+def _settle_all(group: Sequence[Waiting], outcome: Outcome) -> None:
+    for waiting in group:
+        waiting.settle(outcome)

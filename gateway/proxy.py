@@ -1,0 +1,154 @@
+"""The data plane: `/api/projects/{project}/...` and `/authorize/{project}`, where issued keys open projects.
+
+Both have calls admitted in the same way; the one then passes the call on, the other says whose it is. It speaks ASGI
+without a framework, since every call goes through here.
+"""
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from gateway.admission import Admission, Admitted
+from gateway.decisions import Denied
+from gateway.errors import Unavailable
+from gateway.heads import Outgoing
+from gateway.heard import (
+    AUTHORIZE,
+    PROJECTS,
+    REQUEST_ID,
+    Heard,
+    RequestIds,
+    Unclear,
+    address_of,
+    asked_of_authorize,
+    asked_of_prefix,
+    asked_of_proxy,
+    options_in,
+    path_of,
+)
+from gateway.http import problem
+from gateway.meter import Meter, Metered, unavailable
+from gateway.metrics import Measures
+from gateway.passing import NeverReached, Passing, UpstreamFailed, UpstreamTooSlow
+
+NO_UPGRADES = Denied(501, "The gateway passes on no upgrades.")
+NO_BODY = (b"content-length", b"0")
+EMPTY = {"type": "http.response.body", "body": b""}
+
+log = structlog.get_logger(__name__)
+
+
+class DataPlane:
+    def __init__(self, admission: Admission, meter: Meter, passing: Passing, measures: Measures) -> None:
+        self._admission = admission
+        self._meter = meter
+        self._passing = passing
+        self._measures = measures
+        self._ids = RequestIds()
+
+    @staticmethod
+    def serves(scope: Scope) -> bool:
+        """Whether the call is one of the data plane's."""
+        return scope["type"] != "lifespan" and path_of(scope).startswith((PROJECTS, AUTHORIZE))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        heard = Heard(scope, self._ids)
+        if heard.is_upgrade:
+            await self._refuse(NO_UPGRADES, heard, receive, send)
+        elif path_of(scope).startswith(AUTHORIZE):
+            await self._authorize(heard, receive, send)
+        else:
+            await self._pass_on(heard, receive, send)
+
+    async def _authorize(self, heard: Heard, receive: Receive, send: Send) -> None:
+        by_prefix = asked_of_prefix(heard)
+        options = None if by_prefix else options_in(heard.scope["query_string"])
+        try:
+            asked = asked_of_authorize(heard, options) if options else by_prefix
+            outcome = await self._admission.admit(asked) if asked else NO_UPGRADES
+        except Unclear as unclear:
+            outcome = unclear.denied
+        if isinstance(outcome, Denied):
+            is_403_alone = options is not None and options.is_403_alone
+            await self._refuse(as_403(outcome) if is_403_alone else outcome, heard, receive, send)
+            return
+        self._measures.allowed += 1
+        fields = [*outcome.call.allowed.key.identity, (REQUEST_ID, heard.request_id), NO_BODY, *outcome.headers]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send(EMPTY)
+
+    async def _pass_on(self, heard: Heard, receive: Receive, send: Send) -> None:
+        outcome = await self._admission.admit(asked_of_proxy(heard))
+        if isinstance(outcome, Denied):
+            await self._refuse(outcome, heard, receive, send)
+            return
+        self._measures.allowed += 1
+        if failed := await self._failure_of(outcome, heard, receive, send):
+            self._measures.upstream_failures[failed.status] += 1
+            await answer(failed, heard, receive, send)
+
+    async def _failure_of(self, admitted: Admitted, heard: Heard, receive: Receive, send: Send) -> Denied | None:
+        """Why the call came to no answer of its upstream; None where it has one, which was sent."""
+        try:
+            await self._passing.pass_on(outgoing(admitted, heard), heard.scope, receive, send)
+        except NeverReached as failure:
+            log.warning("upstream_not_reached", **_where(admitted.call, failure))
+            return await self._voided(admitted.call, failure)
+        except UpstreamTooSlow as failure:
+            log.warning("upstream_too_slow", **_where(admitted.call, failure))
+            return Denied(504, "The project's service took too long to answer.")
+        except UpstreamFailed as failure:
+            log.warning("upstream_failed", **_where(admitted.call, failure))
+            return Denied(502, "The project's service gave no answer.")
+        return None
+
+    async def _voided(self, call: Metered, failure: NeverReached) -> Denied:
+        try:
+            await self._meter.void(call)
+        except Unavailable:
+            return unavailable()
+        self._measures.voided += 1
+        if failure.is_slow:
+            return Denied(504, "The project's service could not be reached in time; the call is not counted.")
+        return Denied(502, "The project's service could not be reached; the call is not counted.")
+
+    async def _refuse(self, denied: Denied, heard: Heard, receive: Receive, send: Send) -> None:
+        self._measures.refused[denied.status] += 1
+        await answer(denied, heard, receive, send)
+
+
+def outgoing(admitted: Admitted, heard: Heard) -> Outgoing:
+    allowed, scope = admitted.call.allowed, heard.scope
+    target = allowed.target
+    return Outgoing(
+        base_url=allowed.service.upstream_url or "",
+        rest=target.rest.encode(),
+        query=None if target.query is None else target.query.encode(),
+        method=scope["method"],
+        identity=[*allowed.key.identity, (REQUEST_ID, heard.request_id)],
+        answer=[(REQUEST_ID, heard.request_id), *admitted.headers],
+        peer=address_of(scope) or None,
+        scheme=scope["scheme"],
+        host=heard.host,
+    )
+
+
+def as_403(denied: Denied) -> Denied:
+    """For nginx, which takes every refusal but 401 and 403 for a fault of its own."""
+    if denied.status in {401, 403}:
+        return denied
+    return denied._replace(status=403, headers=[*denied.headers, (b"x-tessera-status", str(denied.status).encode())])
+
+
+async def answer(denied: Denied, heard: Heard, receive: Receive, send: Send) -> None:
+    """The refusal as problem details (RFC 9457)."""
+    response = problem(denied.status, denied.detail)
+    response.raw_headers += [(REQUEST_ID, heard.request_id), *denied.headers]
+    if denied.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if denied.retry_after is not None:
+        response.headers["Retry-After"] = str(denied.retry_after)
+    await response(heard.scope, receive, send)
+
+
+def _where(call: Metered, failure: Exception) -> dict[str, str]:
+    return {"project_id": call.allowed.key.project_id, "cause": repr(failure.__cause__ or failure)}
