@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from gateway.app import assembled
 from gateway.errors import TesseraError, Unavailable
 from gateway.permissions import GATEWAY
 from gateway.settings import BadSetting, Settings
+from gateway.upstreams import PUBLIC
 from models import SigningKey
 from schema import root
 from schema.context import Services
@@ -68,8 +69,7 @@ def run_demo(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     settings = read_settings()
     with server.listen(host, port) as listener, server.listen("127.0.0.1", 0) as upstream:
         url, upstream_url = server.url_of(listener), server.url_of(upstream)
-        if "public_url" not in settings.model_fields_set:
-            settings = settings.model_copy(update={"public_url": url})
+        settings = settings.model_copy(update=_of_demo(settings, url, upstream.getsockname()[1]))
 
         async def seed(services: Services) -> tuple[str, str] | None:
             await demo.seed(services.passwords, services.keyring)
@@ -81,15 +81,29 @@ def run_demo(host: Host = "127.0.0.1", port: Port = 8000) -> None:
             server.serve(settings, listener)
 
 
+def _of_demo(settings: Settings, url: str, upstream_port: int) -> dict[str, Any]:
+    """Where the demo itself is, and that its service may be called besides what may be called anyway."""
+    public_url = settings.public_url if "public_url" in settings.model_fields_set else url
+    upstreams = [*(settings.upstream_allow or [PUBLIC]), f"127.0.0.1/32:{upstream_port}"]
+    return {"public_url": public_url, "upstream_allow": upstreams}
+
+
 @tessera.command("tour")
 def walk_tour(
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8000",
     owner: Annotated[str, typer.Option(help="Who offers: an account's e-mail.")] = demo.OWNER,
     user: Annotated[str, typer.Option(help="Who asks for a key: another's.")] = demo.ASKER,
     password: Annotated[str, typer.Option(help="Of both.", envvar="TESSERA_TOUR_PASSWORD")] = demo.PASSWORD,
+    upstream: Annotated[
+        str | None, typer.Option(help="Where the demo's service is; unless told, where the owner's demo has it.")
+    ] = None,
 ) -> None:
     """Walk a key's whole life against a running gateway, and print each step as it happens."""
-    asyncio.run(tour.walk(url, (owner, password), (user, password), lambda step: print(f"- {step}", flush=True)))
+
+    def say(step: str) -> None:
+        print(f"- {step}", flush=True)
+
+    asyncio.run(tour.walk(url, (owner, password), (user, password), say, upstream))
     print("The tour is over: everything works.")
 
 

@@ -20,7 +20,6 @@ from models.fields import fold
 PASSWORD = "tessera-demo"  # noqa: S105  told to whoever runs the demo
 OWNER, ASKER, ANALYST = "owner@example.com", "user@example.com", "analyst@example.com"
 PEOPLE = {OWNER: "Olga Owner", ASKER: "Ulrich User", ANALYST: "Ana Analyst"}
-PROJECT = "Weather service"
 NODES = {"Readings": weather.READINGS, "Forecasts": weather.FORECASTS}
 CALLER = [Permission.PROJECT_VIEW, Permission.GRAPH_VIEW, Permission.PACKAGE_VIEW, Permission.PACKAGE_CREATE]
 DAYS_OF_USAGE = 60
@@ -49,7 +48,7 @@ async def seed(passwords: Passwords, keyring: Keyring) -> bool:
 
 
 async def _stage(owner: Actor) -> Stage:
-    project = await projects.create(owner, name=PROJECT, description="Forecasts, computed from your readings.")
+    project = await projects.create(owner, name=weather.NAME, description="Forecasts, computed from your readings.")
     nodes = [
         await projects.create_node(owner, project.id, name=name, upstream_id=upstream_id)
         for name, upstream_id in NODES.items()
@@ -114,7 +113,7 @@ def _calls(key: IssuedKey, cost: Decimal, per_day: int) -> Iterator[counting.Cal
 async def stand_behind(upstream_url: str) -> tuple[str, str] | None:
     """Has the demo's project call the service there; the ids of the project and of its user's key, while both live."""
     owner, asker = [Actor(user=await User.get(email_folded=fold(email))) for email in (OWNER, ASKER)]
-    project = await projects.visible_to(owner).filter(name=PROJECT).order_by("id").first()
+    project = await projects.visible_to(owner).filter(name=weather.NAME).order_by("id").first()
     if project is None:
         return None
     await projects.update(owner, project.id, {"upstream_url": upstream_url})
@@ -146,7 +145,7 @@ To call the project with a key, have it revealed, post a reading, and look for i
   tessera={url}
   session=$({_curl("$tessera/graphql", sign_in)} | grep -o 'eyJ[^"]*')
   key=$({_curl("$tessera/graphql", reveal, "$session")} | grep -o 'eyJ[^"]*')
-  {_curl(f"{nodes}/{weather.READINGS}/packages", reading, "$key")}
+  {_curl(f"{nodes}/{weather.READINGS}/packages", reading, "$key")}; sleep 1
   {_curl(f"{nodes}/{weather.FORECASTS}/packages/search", '{"label": "Kyiv"}', "$key")}
 """
 

@@ -2,76 +2,24 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx2
 
-from gateway import signing
-from gateway.errors import TesseraError
+from gateway import signing, weather
+from gateway.visitors import Caller, Json, Program, TourFailed
 
 STEP_SECONDS = 15.0
-Json = dict[str, Any]
+LOOK_AGAIN_SECONDS = 0.1
+PRICE = Decimal("0.0125")
 Say = Callable[[str], None]
-
-
-class TourFailed(TesseraError):
-    """A step that did not do what it should."""
-
-    code = "TOUR_FAILED"
-
-
-@dataclass
-class Caller:
-    """Somebody who calls the gateway's GraphQL API."""
-
-    http: httpx2.AsyncClient
-    token: str | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
-
-    async def ask(self, document: str, **variables: Any) -> Json:
-        """The data of an operation. Raises TourFailed with what the gateway said instead."""
-        answer = await self.http.post(
-            "/graphql", json={"query": document, "variables": variables}, headers=self.headers
-        )
-        try:
-            return data_in(answer.json())
-        except ValueError:
-            raise TourFailed(f"{answer.url} answers {answer.status_code} and no GraphQL") from None
-
-    async def do(self, mutation: str, member: str, **input: Any) -> Any:
-        """What a mutation answers with; `member` is selected of its payload. Raises TourFailed with its userErrors."""
-        kind = mutation[0].upper() + mutation[1:] + "Input!"
-        document = f"mutation($input: {kind}) {{ {mutation}(input: $input) {{ {member} userErrors {{ message }} }} }}"
-        payload = (await self.ask(document, input=input))[mutation]
-        if payload["userErrors"]:
-            raise TourFailed("; ".join(error["message"] for error in payload["userErrors"]))
-        return payload
-
-    async def watch(self, document: str, **variables: Any) -> AsyncGenerator[Json, None]:
-        """The events of a subscription, over Server-Sent Events."""
-        headers = {**self.headers, "Accept": "text/event-stream"}
-        body = {"query": document, "variables": variables}
-        async with self.http.stream("POST", "/graphql", json=body, headers=headers) as answer:
-            async for line in answer.aiter_lines():
-                if line.startswith("data: "):
-                    yield data_in(json.loads(line.removeprefix("data: ")))
-
-
-def data_in(body: Any) -> Json:
-    """Raises TourFailed with the answer's errors, ValueError for what is no answer of GraphQL."""
-    if isinstance(body, dict) and "errors" in body:
-        raise TourFailed("; ".join(error["message"] for error in body["errors"]))
-    if not isinstance(body, dict) or "data" not in body:
-        raise ValueError
-    return dict(body["data"])
 
 
 @dataclass
@@ -81,6 +29,7 @@ class Scene:
     owner: Caller
     user: Caller
     say: Say
+    upstream_url: str | None
     stamp: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"))
     project_id: str = ""
     client_project_id: str = ""
@@ -88,13 +37,19 @@ class Scene:
     request_id: str = ""
     key_id: str = ""
     token: str = ""
+    calls: int = 0
 
 
-async def walk(url: str, owner: tuple[str, str], user: tuple[str, str], say: Say) -> None:
-    """Walks the whole life with two accounts, (e-mail, password). Raises TourFailed at the first step that fails."""
+async def walk(
+    url: str, owner: tuple[str, str], user: tuple[str, str], say: Say, upstream_url: str | None = None
+) -> None:
+    """Walks the whole life with two accounts, (e-mail, password). Raises TourFailed at the first step that fails.
+
+    The demo's service stands at `upstream_url`, else where the owner's project of its name has it.
+    """
     async with httpx2.AsyncClient(base_url=url, timeout=STEP_SECONDS, trust_env=False) as http:
         try:
-            scene = Scene(await signed_in(http, *owner), await signed_in(http, *user), say)
+            scene = Scene(await signed_in(http, *owner), await signed_in(http, *user), say, upstream_url)
             say(f"{owner[0]} and {user[0]} signed in at {url}")
             for step in STEPS:
                 await asyncio.wait_for(step(scene), STEP_SECONDS)
@@ -109,8 +64,22 @@ async def signed_in(http: httpx2.AsyncClient, email: str, password: str) -> Call
     return Caller(http, payload["token"])
 
 
+async def find_service(scene: Scene) -> None:
+    if scene.upstream_url is None:
+        found = await scene.owner.ask(
+            "query($name: String!) { projects(first: 100, search: $name) { nodes { upstreamUrl } } }", name=weather.NAME
+        )
+        scene.upstream_url = next(filter(None, (node["upstreamUrl"] for node in found["projects"]["nodes"])), None)
+    if scene.upstream_url is None:
+        scene.say("no service stands behind this gateway, so none will be called; --upstream tells where one is")
+    else:
+        scene.say(f"the owner's service stands at {scene.upstream_url}")
+
+
 async def open_projects(scene: Scene) -> None:
-    scene.project_id = await created_project(scene.owner, f"Tour's service {scene.stamp}")
+    scene.project_id = await created_project(
+        scene.owner, f"Tour's service {scene.stamp}", upstreamUrl=scene.upstream_url
+    )
     scene.client_project_id = await created_project(scene.user, f"Tour's client {scene.stamp}")
     await scene.owner.do(
         "roleCreate",
@@ -123,19 +92,14 @@ async def open_projects(scene: Scene) -> None:
     scene.say("the owner has a project that everyone may see, the user a project of their own")
 
 
-async def created_project(caller: Caller, name: str) -> str:
-    payload = await caller.do("projectCreate", "project { id }", name=name)
+async def created_project(caller: Caller, name: str, **more: Any) -> str:
+    payload = await caller.do("projectCreate", "project { id }", name=name, **more)
     return str(payload["project"]["id"])
 
 
 async def publish_template(scene: Scene) -> None:
     owner, project_id = scene.owner, scene.project_id
-    nodes = [
-        (await owner.do("projectNodeCreate", "projectNode { id }", projectId=project_id, name=name))["projectNode"][
-            "id"
-        ]
-        for name in ("input", "output")
-    ]
+    nodes = [await created_node(scene, *node) for node in (("input", weather.READINGS), ("output", weather.FORECASTS))]
     permissions = ["PROJECT_VIEW", "PACKAGE_VIEW", "PACKAGE_CREATE"]
     role = await owner.do("roleCreate", "role { id }", projectId=project_id, name="caller", permissions=permissions)
     fields = [
@@ -149,11 +113,18 @@ async def publish_template(scene: Scene) -> None:
         projectId=project_id,
         roleId=role["role"]["id"],
         name="Basic",
-        pricePerRequest="0.0125",
+        pricePerRequest=str(PRICE),
         fields=fields,
     )
     scene.template_id = payload["template"]["id"]
     scene.say("the owner published the template Basic with its three information fields")
+
+
+async def created_node(scene: Scene, name: str, upstream_id: str) -> str:
+    payload = await scene.owner.do(
+        "projectNodeCreate", "projectNode { id }", projectId=scene.project_id, name=name, upstreamId=upstream_id
+    )
+    return str(payload["projectNode"]["id"])
 
 
 async def ask_for_key(scene: Scene) -> None:
@@ -215,6 +186,44 @@ async def call_with_key(scene: Scene) -> None:
     scene.say(f"the key calls the API as itself and sees {viewer['apiKey']['project']['name']}")
 
 
+async def call_service(scene: Scene) -> None:
+    if scene.upstream_url is None:
+        return
+    program = Program(scene.user.http, scene.token, await fields_of_key(scene))
+    reading = {"label": "The tour's", "fields": {"temperature": 11.5, "pressure": 1021}}
+    [package] = (await program.ask("POST", f"{program.input}/packages", 201, {"packages": [reading]}))["packages"]
+    expect(package["called_by"]["key"], scene.key_id)
+    scene.say(f"a program posted a reading to the service through the gateway, and it came with the key {scene.key_id}")
+    forecast = await forecast_of(program, package["id"])
+    scene.say(
+        f"the output node has its forecast, {forecast['outlook']} with {forecast['temperature']} degrees, and its file"
+    )
+    await program.call("GET", program.input, wanted=403)
+    scene.say(f"the role may not see {program.input} itself, and is refused with 403")
+    scene.calls = program.counted
+
+
+async def fields_of_key(scene: Scene) -> dict[str, str]:
+    document = "query($id: ID!) { node(id: $id) { ... on IssuedKey { fields { name value } } } }"
+    key = (await scene.user.ask(document, id=scene.key_id))["node"]
+    return {field["name"]: field["value"] for field in key["fields"]}
+
+
+async def forecast_of(program: Program, package_id: str) -> Json:
+    """What the service computes from a package; its file is read as well."""
+    search = {"fields": {"reading": package_id}}
+    while True:
+        found = await program.ask("POST", f"{program.output}/packages/search?page=1&page_size=1", body=search)
+        if found["items"]:
+            break
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    [forecast] = found["items"]
+    [file] = (await program.ask("GET", f"{program.output}/packages/{forecast['id']}/files"))["items"]
+    table = (await program.call("GET", f"objects/{file['hash']}")).content
+    expect(hashlib.sha256(table).hexdigest(), file["hash"])
+    return dict(forecast["fields"])
+
+
 async def import_secrets(scene: Scene) -> None:
     payload = await scene.user.do(
         "keyImport", "secrets { id name }", keyId=scene.key_id, projectId=scene.client_project_id, prefix="basic"
@@ -233,8 +242,10 @@ async def read_usage(scene: Scene) -> None:
         id=scene.project_id,
     )
     usage = data["project"]["issuedKeys"]["nodes"][0]["usage"]
+    expect(int(usage["requests"]), scene.calls)
+    expect(Decimal(usage["total"]["amount"]), scene.calls * PRICE)
     scene.say(
-        f"its usage of 30 days was read: {usage['requests']} requests, "
+        f"the owner reads its usage, to the last call: {usage['requests']} requests, "
         f"{usage['total']['amount']} {usage['total']['currency']}"
     )
 
@@ -246,8 +257,9 @@ async def revoke(scene: Scene) -> None:
         "/graphql", json={"query": "{ viewer { user { id } } }"}, headers=Caller(scene.user.http, scene.token).headers
     )
     expect(answer.status_code, 401)
+    await Program(scene.user.http, scene.token, {"project ID": scene.project_id}).call("GET", "data_layers", wanted=401)
     await expect_tile(scene, "CAN_REQUEST")
-    scene.say("its token is refused")
+    scene.say("its token is refused, and so is the next call")
 
 
 async def tidy_up(scene: Scene) -> None:
@@ -257,12 +269,14 @@ async def tidy_up(scene: Scene) -> None:
 
 
 STEPS = (
+    find_service,
     open_projects,
     publish_template,
     ask_for_key,
     approve,
     reveal_and_verify,
     call_with_key,
+    call_service,
     import_secrets,
     read_usage,
     revoke,

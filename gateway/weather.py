@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+NAME = "Weather service"
 READINGS, FORECASTS = "readings", "forecasts"
 LAYERS = [{"id": "1", "label": "Trial"}, {"id": "2", "label": "Operation"}]
 """The generations of data; the last is where packages go unless told otherwise."""

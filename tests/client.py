@@ -58,6 +58,15 @@ class Client:
         await self._json("PUT", f"/objects/{digest}", content=data)
         return digest
 
+    async def put_bit_by_bit(self, data: bytes) -> Json:
+        """As `put`, of bytes whose number isn't told beforehand."""
+
+        async def bits() -> AsyncIterator[bytes]:
+            for start in range(0, len(data), 1000):
+                yield data[start : start + 1000]
+
+        return await self._json("PUT", f"/objects/{hashlib.sha256(data).hexdigest()}", content=bits())
+
     async def files_of(self, package: Json) -> dict[str, bytes]:
         files = (await self._json("GET", f"{self._output}/{package['id']}/files"))["items"]
         return {file["name"]: await self._object(file["hash"]) for file in files}

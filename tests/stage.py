@@ -21,7 +21,7 @@ from gateway.events import Cursors
 from gateway.permissions import Actor, Permission
 from gateway.settings import Settings
 from gateway.signing import SessionSigner
-from gateway.tour import Caller
+from gateway.visitors import Caller
 from models import Project, Role, Session, Template
 from tests.following import Asked, Following, Told, following
 from tests.serving import serving
@@ -100,10 +100,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(database_url: str, folder: Path) -> AsyncIterator[Stage]:
-    settings = Settings(  # type: ignore[call-arg]  # pydantic-settings takes _env_file
-        _env_file=None, data_dir=folder / "data", database_url=database_url, secret_key=SecretStr(SECRET_KEY)
-    )
+async def staged(database_url: str, folder: Path, **more: Any) -> AsyncIterator[Stage]:
+    """A gateway with these settings besides."""
+    where: dict[str, Any] = {"data_dir": folder / "data", "database_url": database_url}
+    settings = Settings(_env_file=None, secret_key=SecretStr(SECRET_KEY), **where, **more)  # type: ignore[call-arg]  # pydantic-settings takes _env_file
     app = create_app(settings)
     async with serving(app, on_stop=app.state.stop) as url, httpx2.AsyncClient(base_url=url, timeout=30) as http:
         ada, bo = await signed_in(http, "Ada"), await signed_in(http, "Bo")
