@@ -136,6 +136,8 @@ POLICY: dict[str, Rule] = {
     "key.suspend": MANAGE,
     "key.resume": MANAGE,
     "key.introspect": MANAGE_IN_PERSON,
+    "usage.report": MANAGE,
+    "usage.export": Rule(Permission.KEYS_VIEW),
     "secret.read": MANAGE_IN_PERSON,
     "secret.create": MANAGE_IN_PERSON,
     "secret.update": MANAGE_IN_PERSON,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-TEXT_COLUMNS = {"key_id"}  # of the tables that are passed as parameters; the others are BIGINT
+TEXT_COLUMNS = {"key_id", "call_id"}  # of the tables that are passed as parameters; the others are BIGINT
 
 Row = tuple[str | int, ...]
 

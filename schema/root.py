@@ -18,6 +18,7 @@ from schema.keys import IssuedKey, KeyMutations
 from schema.members import Member, MemberMutations
 from schema.nodes import Node, find
 from schema.projects import Project, ProjectMutations, ProjectNode, ProjectQueries
+from schema.reported import ReportedMutations
 from schema.requests import KeyRequest, RequestMutations
 from schema.roles import Role, RoleMutations
 from schema.scalars import SCALARS, EventCursor
@@ -77,6 +78,7 @@ class Mutation(
     TemplateMutations,
     RequestMutations,
     KeyMutations,
+    ReportedMutations,
     SecretMutations,
 ):
     pass

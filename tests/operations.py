@@ -126,7 +126,7 @@ def object_of(name: str) -> str | None:
 def _selected(member: str) -> str:
     if member == "userErrors":
         return "userErrors { code message path }"
-    is_leaf = member in {"token", "value", "expiresAt", "deletedId"}
+    is_leaf = member in {"token", "value", "expiresAt", "deletedId", "counted", "repeated"}
     return member if is_leaf else f"{member} {{ __typename id }}"
 
 

@@ -50,12 +50,20 @@ keySuspend             nobody    absent   absent denied  absent yes     yes    d
 keyResume              nobody    absent   absent denied  absent yes     yes    absent absent yes
 keyImport              nobody    absent   denied denied  denied absent  yes    absent denied denied
 
+usageReport            nobody    absent   denied denied  denied yes     yes    absent denied yes
+
 secretCreate           nobody    absent   denied denied  denied yes     yes    absent denied denied
 secretUpdate           nobody    absent   absent absent  absent yes     yes    absent denied denied
 secretDelete           nobody    absent   absent absent  absent yes     yes    absent denied denied
 secretReveal           nobody    absent   absent absent  absent yes     yes    absent denied denied
 """
 # The key that is resumed and the one that is imported are not the holder's.
+
+
+def reported_call(scene: Scene, **members: Any) -> dict[str, Any]:
+    """A call that went another way, at an instant that is the same each time."""
+    return {"id": "call 1", "keyId": scene.key.id, "calledAt": scene.key.received_at.isoformat(), **members}
+
 
 INPUTS: dict[str, Callable[[Scene], dict[str, Any]]] = {
     "signIn": lambda scene: {"email": scene.owner.require_user().email, "password": PASSWORD},
@@ -100,6 +108,7 @@ INPUTS: dict[str, Callable[[Scene], dict[str, Any]]] = {
     "keySuspend": lambda scene: {"keyId": scene.key.id},
     "keyResume": lambda scene: {"keyId": scene.suspended.id},
     "keyImport": lambda scene: {"keyId": scene.owners_key.id, "projectId": scene.project.id, "prefix": "maps"},
+    "usageReport": lambda scene: {"projectId": scene.project.id, "calls": [reported_call(scene)]},
     "secretCreate": lambda scene: {"projectId": scene.project.id, "name": "password", "value": "hush"},
     "secretUpdate": lambda scene: {"secretId": scene.secret.id, "value": "quiet"},
     "secretDelete": lambda scene: {"secretId": scene.secret.id},

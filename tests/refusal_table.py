@@ -13,6 +13,7 @@ from models import IssuedKey, KeyState, Role, Secret
 from models.fields import named
 from models.ids import new_id
 from tests.callers import Scene
+from tests.permission_table import reported_call
 from tests.world import issued_key, node, person, role, template
 
 Change = dict[str, Any] | Callable[[Scene], dict[str, Any] | Awaitable[dict[str, Any]]]
@@ -92,6 +93,11 @@ def fields(*names: str, **value: Any) -> dict[str, Any]:
 
 def on_node(scene: Scene, permission: str) -> dict[str, Any]:
     return {"nodePermissions": [{"projectNodeId": scene.node.id, "permissions": [permission]}]}
+
+
+def two_calls(scene: Scene, **members: Any) -> dict[str, Any]:
+    """One that could be counted, and one that is so."""
+    return {"calls": [reported_call(scene), reported_call(scene, **members)]}
 
 
 REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
@@ -272,6 +278,16 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ("CONFLICT", "prefix", a_secret_in_the_way),
         ("INVALID", "prefix", {"prefix": ""}),
         ("INVALID", "prefix", {"prefix": "ma-ps"}),
+    ],
+    "usageReport": [
+        ghost("projectId", "prj"),
+        ("LIMIT_EXCEEDED", "calls", lambda scene: {"calls": [reported_call(scene)] * 1001}),
+        ("NOT_FOUND", "calls.1.keyId", lambda scene: two_calls(scene, keyId=new_id("key"))),
+        ("INVALID", "calls.1.id", lambda scene: two_calls(scene, id="")),
+        ("INVALID", "calls.1.id", lambda scene: two_calls(scene, id="x" * 129)),
+        ("INVALID", "calls.1.calledAt", lambda scene: two_calls(scene, calledAt="2020-01-01T00:00:00Z")),
+        ("INVALID", "calls.1.calledAt", lambda scene: two_calls(scene, calledAt="2100-01-01T00:00:00Z")),
+        ("CONFLICT", "calls.1.id", lambda scene: two_calls(scene, keyId=scene.owners_key.id)),
     ],
     "secretCreate": [
         ghost("projectId", "prj"),

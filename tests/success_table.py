@@ -216,6 +216,7 @@ SUCCESSES = {
         },
         ("secret.created", "secret.created"),
     ),
+    "usageReport": Success("counted repeated", {"counted": 1, "repeated": 0}, ()),
     "secretCreate": Success(
         "secret { name description importedFrom { id } }",
         {"secret": {"name": "password", "description": "", "importedFrom": None}},

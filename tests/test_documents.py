@@ -170,6 +170,13 @@ async def test_an_integration_decides_and_may_send_it_again(scene: Scene, name: 
     assert second == first
 
 
+async def test_an_upstream_reports_its_calls_and_may_send_them_again(scene: Scene) -> None:
+    variables, upstream = INPUTS["usageReport"](scene), scene.callers["managing_key"]
+    answers = [await send(DOCUMENTS["ReportCalls"], calling(upstream), **variables) for _ in range(2)]
+    counted = [(data["usageReport"]["counted"], data["usageReport"]["repeated"]) for data in answers]
+    assert counted == [(1, 0), (0, 1)]
+
+
 @pytest.mark.parametrize("name", [document.name for document in ACTIONS])
 async def test_an_action_is_done(scene: Scene, name: str) -> None:
     document, mutation = DOCUMENTS[name], name[0].lower() + name[1:]
@@ -191,7 +198,9 @@ async def test_signing_in_hands_over_a_token_or_sets_a_cookie(scene: Scene) -> N
 
 def test_no_operation_is_left_out_and_none_has_the_name_of_another() -> None:
     names = [document.name for document in EVERY_DOCUMENT]
-    assert sorted(names) == sorted([*READS, *WATCHES, *DECISIONS, *(document.name for document in ACTIONS)])
+    assert sorted(names) == sorted(
+        [*READS, *WATCHES, *DECISIONS, "ReportCalls", *(document.name for document in ACTIONS)]
+    )
     assert {document.name[0].lower() + document.name[1:] for document in ACTIONS} == {
         name for name in INPUTS if "(" not in name
     }
