@@ -115,6 +115,7 @@ POLICY: dict[str, Rule] = {
     "project.create": IN_PERSON,
     "project.update": Rule(Permission.PROJECT_EDIT, by_key=False),
     "project.set_upstream": MANAGE_IN_PERSON,
+    "project.set_route_rules": MANAGE_IN_PERSON,
     "project.delete": MANAGE_IN_PERSON,
     "node.create": Rule(Permission.GRAPH_EDIT, by_key=False),
     "node.delete": Rule(Permission.GRAPH_EDIT, by_key=False),

@@ -99,7 +99,7 @@ async def update(actor: Actor, project_id: str, changes: ProjectChanges) -> Proj
     """Changes the name and the description, or where the service stands. Raises NotFound, Forbidden, Invalid."""
     async with in_transaction():
         await require(actor, "project.set_upstream" if "upstream_url" in changes else "project.update", project_id)
-        project = await _locked(project_id)
+        project = await locked(project_id)
         await project.update_from_dict(_columns(changes)).save()
         await events.append(actor, "project.updated", project.id, project_id=project.id)
     return project
@@ -119,7 +119,7 @@ async def delete(actor: Actor, project_id: str) -> str:
     """Hides the project, cancels what was asked of it and revokes its keys; its id. Raises NotFound, Forbidden."""
     async with in_transaction():
         await require(actor, "project.delete", project_id)
-        project = await _locked(project_id)
+        project = await locked(project_id)
         for template_id in await _lock_what_ends(project_id):
             await requests.cancel_pending(actor, template_id)
         await keys.revoke_all(actor, project_id)
@@ -129,7 +129,7 @@ async def delete(actor: Actor, project_id: str) -> str:
     return project_id
 
 
-async def _locked(project_id: str) -> Project:
+async def locked(project_id: str) -> Project:
     """The project as it stands until the transaction ends; what refers to it can be added meanwhile."""
     project = await Project.filter(id=project_id, deleted_at=None).select_for_update(no_key=True).first()
     if project is None:

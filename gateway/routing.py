@@ -63,6 +63,11 @@ def faults(rules: Sequence[RouteRule]) -> list[tuple[int, str]]:
     return found
 
 
+def is_method(method: str) -> bool:
+    """Whether a rule can be for it."""
+    return method == ANY_METHOD or method in METHODS
+
+
 # What is needed
 
 
@@ -170,7 +175,7 @@ NOT_PLAIN = (
 
 
 def _fault(rule: RouteRule) -> str | None:
-    if rule.method not in {*METHODS, ANY_METHOD}:
+    if not is_method(rule.method):
         return f"A method is one of {', '.join(METHODS)}, or * for all of them."
     if not rule.pattern.startswith("/"):
         return "A pattern begins with a slash."

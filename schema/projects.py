@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 import models
-from gateway import pages, projects, roles, templates
+from gateway import pages, projects, roles, routes, templates
 from gateway.permissions import Permission
 from schema.audit import AuditEntry, audit_of_project
 from schema.connections import Connection
@@ -23,6 +23,7 @@ from schema.usage import UsageReport, usage_of_project
 from schema.users import AFTER, FIRST
 
 if TYPE_CHECKING:
+    from schema.routes import RouteRule
     from schema.templates import KeyTemplate
 
 NODES_ON_A_PAGE = 100
@@ -71,6 +72,10 @@ async def templates_of(root: strawberry.Parent[models.Project], info: Info) -> l
     return found
 
 
+async def route_rules_of(root: strawberry.Parent[models.Project], info: Info) -> list[models.RouteRule] | None:
+    return await info.context.load(routes.by_project, root.id)
+
+
 @node_type(models.Project, "A service that its owner offers to others.")
 class Project(Node):
     name: str = described("How the project is called.")
@@ -78,6 +83,11 @@ class Project(Node):
     currency: str = described("Currency of every price and cost of this project, of ISO 4217.")
     upstream_url: str | None = resolved(
         upstream_url_of, "Base URL of the service behind the gateway. Null without PROJECT_MANAGE."
+    )
+    route_rules: list[Annotated["RouteRule", strawberry.lazy("schema.routes")]] | None = resolved(
+        route_rules_of,
+        "Which permission calls need, where the project's API is another than the default: the first rule that matches "
+        "decides, and the default table follows. Needs PROJECT_MANAGE, in person.",
     )
     created_at: datetime = described("When it was created.")
     deleted_at: datetime | None = described("When it was deleted; null while it lives.")

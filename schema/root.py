@@ -21,6 +21,7 @@ from schema.projects import Project, ProjectMutations, ProjectNode, ProjectQueri
 from schema.reported import ReportedMutations
 from schema.requests import KeyRequest, RequestMutations
 from schema.roles import Role, RoleMutations
+from schema.routes import RouteMutations
 from schema.scalars import SCALARS, EventCursor
 from schema.secrets import Secret, SecretMutations
 from schema.templates import KeyTemplate, TemplateField, TemplateMutations
@@ -73,6 +74,7 @@ class Query(UserQueries, ProjectQueries):
 class Mutation(
     UserMutations,
     ProjectMutations,
+    RouteMutations,
     RoleMutations,
     MemberMutations,
     TemplateMutations,

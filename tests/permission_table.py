@@ -22,6 +22,7 @@ projectCreate          nobody    yes      yes    yes     yes    yes     yes    y
 projectUpdate          nobody    absent   denied denied  yes    yes     yes    absent denied denied
 projectUpdate(url)     nobody    absent   denied denied  denied yes     yes    absent denied denied
 projectDelete          nobody    absent   denied denied  denied yes     yes    absent denied denied
+projectSetRouteRules   nobody    absent   denied denied  denied yes     yes    absent denied denied
 projectNodeCreate      nobody    absent   denied denied  yes    yes     yes    absent denied denied
 projectNodeDelete      nobody    absent   denied denied  yes    yes     yes    absent denied denied
 
@@ -74,6 +75,10 @@ INPUTS: dict[str, Callable[[Scene], dict[str, Any]]] = {
     "projectUpdate": lambda scene: {"projectId": scene.project.id, "name": "Charts"},
     "projectUpdate(url)": lambda scene: {"projectId": scene.project.id, "upstreamUrl": None},
     "projectDelete": lambda scene: {"projectId": scene.project.id},
+    "projectSetRouteRules": lambda scene: {
+        "projectId": scene.project.id,
+        "rules": [{"method": "POST", "pattern": "/jobs/{node}", "permission": "PACKAGE_CREATE"}],
+    },
     "projectNodeCreate": lambda scene: {"projectId": scene.project.id, "name": "Output"},
     "projectNodeDelete": lambda scene: {"projectNodeId": scene.node.id},
     "roleCreate": lambda scene: {"projectId": scene.project.id, "name": "Guest", "permissions": []},
@@ -138,6 +143,7 @@ Query.project          null      null     yes    yes     yes    yes     yes    n
 Query.projects         empty     empty    yes    yes     yes    yes     yes    empty  yes    yes
 
 Project.upstreamUrl    absent    absent   null   null    null   yes     yes    absent null   yes
+Project.routeRules     absent    absent   null   null    null   empty   empty  absent null   null
 Project.viewerPermissions absent absent   yes    yes     yes    yes     yes    absent yes    yes
 Project.roles          absent    absent   yes    yes     yes    yes     yes    absent yes    yes
 Project.projectNodes   absent    absent   yes    yes     yes    yes     yes    absent yes    yes

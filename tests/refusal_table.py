@@ -91,6 +91,11 @@ def fields(*names: str, **value: Any) -> dict[str, Any]:
     return {"fields": [{"name": name, "value": value or LITERAL} for name in names]}
 
 
+def route_rules(*rules: str) -> dict[str, Any]:
+    written = [rule.split() for rule in rules]
+    return {"rules": [{"method": each[0], "pattern": each[1], "permission": "CODE_VIEW"} for each in written]}
+
+
 def on_node(scene: Scene, permission: str) -> dict[str, Any]:
     return {"nodePermissions": [{"projectNodeId": scene.node.id, "permissions": [permission]}]}
 
@@ -132,6 +137,13 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ("INVALID", "upstreamUrl", {"upstreamUrl": "maps.example"}),
     ],
     "projectDelete": [ghost("projectId", "prj")],
+    "projectSetRouteRules": [
+        ghost("projectId", "prj"),
+        ("INVALID", "rules.1.method", route_rules("GET /a", "get /b")),
+        ("INVALID", "rules.1.pattern", route_rules("GET /a", "POST b")),
+        ("INVALID", "rules.2.pattern", route_rules("GET /a", "GET /*", "HEAD /b", "GET /**/c")),
+        ("LIMIT_EXCEEDED", "rules", route_rules(*(f"GET /{number}" for number in range(201)))),
+    ],
     "projectNodeCreate": [
         ghost("projectId", "prj"),
         ("INVALID", "name", {"name": ""}),

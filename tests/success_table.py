@@ -74,6 +74,15 @@ SUCCESSES = {
         lambda scene: {"deletedId": scene.project.id},
         ("request.cancelled", *["key.revoked"] * 4, "project.deleted"),
     ),
+    "projectSetRouteRules": Success(
+        "project { routeRules { method pattern permission } }",
+        {
+            "project": {
+                "routeRules": [{"method": "POST", "pattern": "/jobs/{node}", "permission": "PACKAGE_CREATE"}],
+            }
+        },
+        ("project.updated",),
+    ),
     "projectNodeCreate": Success(
         "projectNode { name deletedAt }", {"projectNode": {"name": "Output", "deletedAt": None}}, ("node.created",)
     ),

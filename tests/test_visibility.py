@@ -19,7 +19,7 @@ NEVER_BY_KEY = (
     *("role*", "project*", "secret*"),
 )
 PROJECT = """
-  name deletedAt upstreamUrl viewerPermissions
+  name deletedAt upstreamUrl routeRules { method } viewerPermissions
   roles { id } templates { id } projectNodes { totalCount nodes { id } }
   requests { totalCount } issuedKeys { totalCount } usage(period: { lastDays: 1 }) { total { requests } }
   secrets { id } members { totalCount } auditEntries { totalCount }
@@ -32,7 +32,7 @@ BY_REFERENCE: dict[str, Any] = {
     "templates": [],
     "projectNodes": {"totalCount": 0, "nodes": []},
     **dict.fromkeys(
-        ["upstreamUrl", "requests", "issuedKeys", "usage", "secrets", "members", "auditEntries"],
+        ["upstreamUrl", "routeRules", "requests", "issuedKeys", "usage", "secrets", "members", "auditEntries"],
     ),
 }
 
