@@ -4,6 +4,7 @@ An entrance is a function that says whether it lets a token in; to add one is to
 """
 
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.responses import PlainTextResponse
 
 from gateway import clock, keys, users
 from gateway.permissions import GATEWAY
 from gateway.signing import Keyring, sign
 from models import KeyGeneration
 from tests.following import Ended, Refused
+from tests.serving import serving
 from tests.stage import Stage, staged
 from tests.world import SEALER
 
@@ -28,7 +31,13 @@ OVERLAP_SECONDS = 600
 
 @pytest.fixture
 async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(database_url, tmp_path) as stage:
+    """Ada's project has an upstream, which answers every call."""
+    loopback = {"upstream_allow": ["127.0.0.0/8"]}
+    async with serving(PlainTextResponse("well")) as upstream, staged(database_url, tmp_path, **loopback) as stage:
+        # The stage's rows were put straight into the tables: these changes tell of them.
+        await stage.ada.do("projectUpdate", "__typename", projectId=stage.project.id, upstreamUrl=upstream)
+        await stage.ada.do("roleUpdate", "__typename", roleId=stage.viewing.id, name="everybody")
+        await stage.ada.do("templateUpdate", "__typename", templateId=stage.basic.id, pricePerRequest="0.25")
         yield stage
 
 
@@ -85,6 +94,33 @@ async def introspection_by_it(stage: Stage, token: str) -> bool:
     return lets_in(await stage.http.post("/oauth/introspect", data={"token": token}, headers=bearer(token)))
 
 
+async def proxy(stage: Stage, token: str) -> bool:
+    return lets_in(await stage.http.get(target_on(stage), headers=bearer(token)))
+
+
+async def authorize(stage: Stage, token: str) -> bool:
+    """As nginx asks."""
+    original = {"X-Original-Method": "GET", "X-Original-URI": target_on(stage)}
+    path = f"/authorize/{stage.project.id}?from=original"
+    return lets_in(await stage.http.get(path, headers={**bearer(token), **original}))
+
+
+async def authorize_forwarded(stage: Stage, token: str) -> bool:
+    """As Traefik asks."""
+    forwarded = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": target_on(stage)}
+    path = f"/authorize/{stage.project.id}?from=forwarded"
+    return lets_in(await stage.http.get(path, headers={**bearer(token), **forwarded}))
+
+
+async def authorize_by_prefix(stage: Stage, token: str) -> bool:
+    """As Envoy asks."""
+    return lets_in(await stage.http.get(f"/authorize/{stage.project.id}{target_on(stage)}", headers=bearer(token)))
+
+
+def target_on(stage: Stage) -> str:
+    return f"/api/projects/{stage.project.id}/data_layers"
+
+
 ENTRANCES: list[Entrance] = [
     graphql,
     graphql_by_get,
@@ -92,6 +128,10 @@ ENTRANCES: list[Entrance] = [
     websocket,
     introspection_of_it,
     introspection_by_it,
+    proxy,
+    authorize,
+    authorize_forwarded,
+    authorize_by_prefix,
 ]
 
 
@@ -265,6 +305,13 @@ async def test_a_key_that_is_no_good_is_let_in_nowhere_though_it_was_before(stag
     await assert_all(stage, await fate(stage, key_id, token), let_in=False)
 
 
+def let_pass(duration: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On both clocks: what counts calls reads the machine's own, in nanoseconds."""
+    now, time_ns = clock.now, time.time_ns
+    monkeypatch.setattr(clock, "now", lambda: now() + duration)
+    monkeypatch.setattr(time, "time_ns", lambda: time_ns() + int(duration.total_seconds() * 1e9))
+
+
 @pytest.mark.parametrize("is_rotated", [False, True])
 async def test_a_key_whose_time_is_over_is_let_in_nowhere_though_nobody_has_told_yet(
     stage: Stage, is_rotated: bool, monkeypatch: pytest.MonkeyPatch
@@ -275,6 +322,5 @@ async def test_a_key_whose_time_is_over_is_let_in_nowhere_though_nobody_has_told
     if is_rotated:
         await rotated_with_an_overlap(stage, key_id, token)
     await assert_all(stage, token, let_in=True)
-    later = clock.now() + LIFETIME + timedelta(minutes=1)
-    monkeypatch.setattr(clock, "now", lambda: later)
+    let_pass(LIFETIME, monkeypatch)
     await assert_all(stage, token, let_in=False)
