@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from gateway.permissions import EVERYTHING, Actor, Permission
 from gateway.routing import RouteRule, Routes
 from models import Project
 from tests.asking import ask
+from tests.gatehouse import gatehouse, settings_of
 from tests.statements import statements
 from tests.world import ANONYMOUS, by_key, issued_key, join, owned_project, person, refused, role, template, told
 
@@ -147,3 +149,29 @@ async def test_rules_of_many_projects_take_as_many_statements_as_those_of_one(sc
     rules = [{"pattern": "/jobs/{node}", "permission": "PACKAGE_CREATE"}]
     assert found == [{"routeRules": rules}] * 11 + [{"routeRules": []}]
     assert len(for_many) == len(for_one)
+
+
+async def test_rules_hold_from_the_next_call_on(database_url: str, tmp_path: Path) -> None:
+    async with gatehouse(settings_of(tmp_path, database_url)) as house:
+
+        async def told_of(*targets: str) -> list[int]:
+            calls = (target.split() for target in targets)
+            return [(await house.authorize(method, target)).status_code for method, target in calls]
+
+        prefix = f"/api/projects/{house.project.id}"
+        calls = (f"POST {prefix}/jobs/readings", f"POST {prefix}/jobs/other", f"GET {prefix}/DATA_layers")
+        assert await told_of(*calls) == [403, 403, 200]
+        stricter = RouteRule("GET", "/data_layers/**", Permission.CODE_VIEW)
+        await routes.replace(house.owner, house.project.id, [*JOBS[:1], stricter])
+        assert await told_of(*calls) == [200, 403, 403]
+        spelt = (
+            "/data_layers/../data_layers",
+            "/x/..%2Fdata_layers",
+            "/data_layers;x",
+            "//data_layers",
+            "/data_layers/",
+        )
+        assert await told_of(*(f"GET {prefix}{target}" for target in spelt)) == [400] * 5
+        assert await told_of(f"GET {prefix.upper()}/data_layers", f"GET {prefix}/%64ata_layers") == [403, 403]
+        await routes.replace(house.owner, house.project.id, [])
+        assert await told_of(*calls) == [403, 403, 200]
