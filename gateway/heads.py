@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gateway import clock
+
 Header = tuple[bytes, bytes]
 
 OWN_COOKIE = b"tessera_session"
@@ -87,6 +89,8 @@ def answer_headers(call: Outgoing, status: int, received: Iterable[Header]) -> l
     if codings or status in NO_CONTENT:  # RFC 9112, 6.3; RFC 9110, 8.6: on 204 never, on 304 as one likes
         unsaid.add(b"content-length")
     kept = [header for header in headers if header[0] not in unsaid and _comes_back(*header, nominated)]
+    if not any(name == b"date" for name, _ in kept):
+        kept.append((b"date", clock.http_date()))  # RFC 9110, 6.6.1
     return [*kept, *call.answer]
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from gateway import database
+from gateway import clock, database
 from gateway.errors import BadInput, LimitExceeded, TesseraError, Unauthenticated, Unavailable
 from gateway.metrics import Metrics
 from gateway.signing import Keyring
@@ -87,9 +87,8 @@ async def _left(_: Request, __: Exception) -> Response:
 async def _faulty(request: Request, _: Exception) -> Response:
     """Starlette raises the error again after this, so that the server logs it."""
     request_id = request.headers["x-request-id"]
-    return problem(
-        500, f"Something went wrong here; the log tells of it under {request_id}.", {"X-Request-Id": request_id}
-    )
+    headers = {"X-Request-Id": request_id, "Date": clock.http_date().decode()}  # which the access log adds to others
+    return problem(500, f"Something went wrong here; the log tells of it under {request_id}.", headers)
 
 
 DETAILS = {

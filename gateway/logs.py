@@ -12,6 +12,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import EventDict, Processor
 
+from gateway import clock
+from gateway.passing import BrokenOff
+
 TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]*\.?[\w-]*")
 REQUEST_ID = "X-Request-Id"
 
@@ -36,6 +39,7 @@ def configure(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     for talker in ("gateway", "schema", "tessera", "uvicorn"):
         logging.getLogger(talker).setLevel(level)
     structlog.configure(
@@ -52,6 +56,11 @@ def configure(level: int = logging.INFO) -> None:
 def without_tokens(_: Any, __: str, event: EventDict) -> EventDict:
     """Strikes out whatever looks like a JWT; the last resort, since none should come here."""
     return {key: TOKEN.sub("[token]", value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that breaks off is told in a line by the data plane, and breaks the server's connection on purpose."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BrokenOff))
 
 
 def _renderer(is_seen: bool) -> Processor:
@@ -96,7 +105,9 @@ class Entry:
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
             self.status = message["status"]
-            MutableHeaders(scope=message)[REQUEST_ID] = self.request_id
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self.request_id
+            headers["Date"] = clock.http_date().decode()
         elif message["type"] == "websocket.accept":
             self.status = 101
         elif message["type"] == "websocket.close" and self.status is None:

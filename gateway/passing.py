@@ -22,7 +22,16 @@ from gateway.connections import Connections, NeverReached, Upstream, protocol_of
 from gateway.heads import Header, Malformed, Outgoing
 from gateway.upstreams import UpstreamAllow
 
-__all__ = ["BrokenOff", "CallerTooSlow", "NeverReached", "Outgoing", "Passing", "UpstreamFailed", "UpstreamTooSlow"]
+__all__ = [
+    "BodyNeverCame",
+    "BrokenOff",
+    "CallerTooSlow",
+    "NeverReached",
+    "Outgoing",
+    "Passing",
+    "UpstreamFailed",
+    "UpstreamTooSlow",
+]
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -55,7 +64,11 @@ class UpstreamTooSlow(Exception):
 
 
 class CallerTooSlow(UpstreamTooSlow):
-    """The request's body stopped coming: 408, where the difference is told."""
+    """The request's body stopped coming: 408."""
+
+
+class BodyNeverCame(NeverReached):
+    """The request's body stopped coming while it was awaited before the upstream was called: 408."""
 
 
 class BrokenOff(Exception):
@@ -64,6 +77,9 @@ class BrokenOff(Exception):
 
 class CallerGone(Exception):
     """There is nobody left to answer."""
+
+
+TooSlow = type[UpstreamTooSlow | NeverReached]
 
 
 class Passing:
@@ -121,7 +137,7 @@ class Passage:
         self._helper: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = self._deadline = 0.0
-        self._too_slow: type[UpstreamTooSlow] = UpstreamTooSlow
+        self._too_slow: TooSlow = UpstreamTooSlow
         self._interruption: BaseException | None = None
         self._is_sent = False
         """The upstream has the whole request."""
@@ -189,7 +205,7 @@ class Passage:
 
     async def _small_body(self) -> bytes:
         """The whole of it: such a call needs no second task, and can be repeated."""
-        self._limit(self._limits.idle_seconds, CallerTooSlow)
+        self._limit(self._limits.idle_seconds, BodyNeverCame)
         body = bytearray()
         while True:
             message = await self._receive()
@@ -297,7 +313,7 @@ class Passage:
 
     # Meanwhile
 
-    def _limit(self, seconds: float, too_slow: type[UpstreamTooSlow] = UpstreamTooSlow) -> None:
+    def _limit(self, seconds: float, too_slow: TooSlow = UpstreamTooSlow) -> None:
         """From now on something must move within so many seconds."""
         now = self._loop.time()
         self._deadline, self._too_slow = now + seconds, too_slow

@@ -7,10 +7,11 @@ without a framework, since every call goes through here.
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from gateway import clock
 from gateway.admission import Admission, Admitted
 from gateway.decisions import Denied
 from gateway.errors import Unavailable
-from gateway.heads import Outgoing
+from gateway.heads import Header, Outgoing
 from gateway.heard import (
     AUTHORIZE,
     PROJECTS,
@@ -28,9 +29,18 @@ from gateway.heard import (
 from gateway.http import problem
 from gateway.meter import Meter, Metered, unavailable
 from gateway.metrics import Measures
-from gateway.passing import NeverReached, Passing, UpstreamFailed, UpstreamTooSlow
+from gateway.passing import (
+    BodyNeverCame,
+    BrokenOff,
+    CallerTooSlow,
+    NeverReached,
+    Passing,
+    UpstreamFailed,
+    UpstreamTooSlow,
+)
 
 NO_UPGRADES = Denied(501, "The gateway passes on no upgrades.")
+TOO_SLOW = Denied(408, "The request's body stopped coming.", headers=[(b"connection", b"close")])
 NO_BODY = (b"content-length", b"0")
 EMPTY = {"type": "http.response.body", "body": b""}
 
@@ -72,7 +82,13 @@ class DataPlane:
             await self._refuse(as_403(outcome) if is_403_alone else outcome, heard, receive, send)
             return
         self._measures.allowed += 1
-        fields = [*outcome.call.allowed.key.identity, (REQUEST_ID, heard.request_id), NO_BODY, *outcome.headers]
+        fields = [
+            *outcome.call.allowed.key.identity,
+            (REQUEST_ID, heard.request_id),
+            NO_BODY,
+            dated(),
+            *outcome.headers,
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send(EMPTY)
 
@@ -83,7 +99,8 @@ class DataPlane:
             return
         self._measures.allowed += 1
         if failed := await self._failure_of(outcome, heard, receive, send):
-            self._measures.upstream_failures[failed.status] += 1
+            if failed.status >= 500:
+                self._measures.upstream_failures[failed.status] += 1
             await answer(failed, heard, receive, send)
 
     async def _failure_of(self, admitted: Admitted, heard: Heard, receive: Receive, send: Send) -> Denied | None:
@@ -93,12 +110,17 @@ class DataPlane:
         except NeverReached as failure:
             log.warning("upstream_not_reached", **_where(admitted.call, failure))
             return await self._voided(admitted.call, failure)
+        except CallerTooSlow:
+            return TOO_SLOW
         except UpstreamTooSlow as failure:
             log.warning("upstream_too_slow", **_where(admitted.call, failure))
             return Denied(504, "The project's service took too long to answer.")
         except UpstreamFailed as failure:
             log.warning("upstream_failed", **_where(admitted.call, failure))
             return Denied(502, "The project's service gave no answer.")
+        except BrokenOff as failure:
+            log.warning("upstream_broke_off", **_where(admitted.call, failure))
+            raise  # for the server, which breaks off too
         return None
 
     async def _voided(self, call: Metered, failure: NeverReached) -> Denied:
@@ -107,6 +129,8 @@ class DataPlane:
         except Unavailable:
             return unavailable()
         self._measures.voided += 1
+        if isinstance(failure, BodyNeverCame):
+            return TOO_SLOW
         if failure.is_slow:
             return Denied(504, "The project's service could not be reached in time; the call is not counted.")
         return Denied(502, "The project's service could not be reached; the call is not counted.")
@@ -142,12 +166,16 @@ def as_403(denied: Denied) -> Denied:
 async def answer(denied: Denied, heard: Heard, receive: Receive, send: Send) -> None:
     """The refusal as problem details (RFC 9457)."""
     response = problem(denied.status, denied.detail)
-    response.raw_headers += [(REQUEST_ID, heard.request_id), *denied.headers]
+    response.raw_headers += [(REQUEST_ID, heard.request_id), dated(), *denied.headers]
     if denied.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if denied.retry_after is not None:
         response.headers["Retry-After"] = str(denied.retry_after)
     await response(heard.scope, receive, send)
+
+
+def dated() -> Header:
+    return (b"date", clock.http_date())
 
 
 def _where(call: Metered, failure: Exception) -> dict[str, str]:

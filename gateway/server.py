@@ -35,10 +35,12 @@ class PortTaken(TesseraError):
 def listen(host: str, port: int) -> socket.socket:
     """Raises PortTaken, also for an address that isn't this machine's."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else "there is no such host"
         raise PortTaken(f"The gateway can't listen on {host} port {port}: {reason}.") from error
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it, whatever the loop
+    return listener
 
 
 def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None:
@@ -52,6 +54,7 @@ def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
         server_header=False,
+        date_header=False,  # an upstream's own passes, and the application dates the others
         timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
         ws_max_size=settings.max_body_bytes,
     )

@@ -34,7 +34,10 @@ class Server(uvicorn.Server):
 async def serving(app: ASGIApp, on_stop: Callable[[], None] = lambda: None) -> AsyncIterator[str]:
     """Serves the app until the block ends; yields its URL, without a slash at the end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        config = uvicorn.Config(
+            app, log_level="warning", timeout_graceful_shutdown=5, server_header=False, date_header=False
+        )
         server = Server(config, on_stop)
         running = asyncio.create_task(server.serve([listener]))
         ready = asyncio.create_task(server.ready.wait())

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -89,6 +90,26 @@ async def test_the_answer_carries_the_callers_own_request_id_or_a_new_one(client
         made = (await client.get(path, headers={"X-Request-Id": "two words"})).headers.get_list("x-request-id")
         assert len(made) == 1
         assert made[0] not in {"", "two words"}
+
+
+async def test_every_answer_tells_the_time_once(client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> list[str]:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("gateway.database.pending_migrations", fail)
+    for path, status in [
+        ("/healthz", 200),
+        ("/readyz", 500),
+        ("/nothing", 404),
+        ("/graphql?query={__typename}", 200),
+        ("/oauth/revoke", 405),
+        ("/api/projects/prj_1/", 401),
+        ("/authorize/prj_1?from=original", 400),
+    ]:
+        answer = await client.get(path)
+        assert answer.status_code == status
+        [date] = answer.headers.get_list("date")
+        assert abs(parsedate_to_datetime(date) - clock.now()) < timedelta(minutes=1)
 
 
 # ---------------------------------------------------------------- refusals

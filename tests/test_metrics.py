@@ -13,10 +13,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.metrics import GROUP_SECONDS, Measures, Metrics
-from tests.gatehouse import gatehouse, settings_of
 from tests.stage import Stage, staged
 
-NOWHERE = "http://127.0.0.1:9"  # the discard service, which nobody runs
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 DOCUMENTED = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
 
@@ -101,30 +99,6 @@ async def test_it_is_told_of_the_process_and_of_nobody(stage: Stage) -> None:
     assert "\nprocess_start_time_seconds " in text
     assert "\npython_info{" in text
     assert not any(id in text for id in (stage.project.id, stage.ada.id, stage.bo.id, key_id))
-
-
-async def test_calls_at_the_data_plane_are_read_there(database_url: str, tmp_path: Path) -> None:
-    async with gatehouse(settings_of(tmp_path, database_url, upstream_allow=["127.0.0.0/8"]), NOWHERE) as house:
-        statuses = [
-            (await house.authorize()).status_code,
-            (await house.authorize(token="unknown")).status_code,
-            (await house.call("DELETE")).status_code,
-            (await house.call()).status_code,
-        ]
-        text = (await read_by(house.client, "")).text
-    assert statuses == [200, 401, 403, 502]
-    wanted = {
-        "tessera_calls_allowed_total": 2,
-        'tessera_calls_refused_total{status="401"}': 1,
-        'tessera_calls_refused_total{status="403"}': 1,
-        'tessera_upstream_failures_total{status="502"}': 1,
-        "tessera_calls_voided_total": 1,
-        "tessera_meter_calls_total": 2,
-        "tessera_meter_group_seconds_count": 2,
-        "tessera_remembered_tokens": 1,
-    }
-    read = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert {name: float(read[name]) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
