@@ -145,7 +145,7 @@ class Decider:
             return allow_anywhere(standing.rights, need.permission)
         if need.node is None:
             return standing.rights.allow(need.permission)
-        node_id = service.nodes.get(need.node)  # a node that nobody told us of permits nothing
+        node_id = service.nodes.get(need.node)  # on a node that nobody told us of nothing is permitted
         return node_id is not None and standing.rights.allow(need.permission, node_id)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.permissions import ON_NODES, Permission
+from gateway.permissions import Permission
 from gateway.targets import PREFIX, can_be_read
 from models.fields import fold
 from models.routes import PATTERN_LENGTH
@@ -18,7 +18,10 @@ NEVER = 1_000_000
 class Need(NamedTuple):
     permission: Permission
     node: str | None = None
-    """On the node with this id in the upstream's paths; held on the project it is held on every node."""
+    """The id that a node of the project must have in the upstream's paths.
+
+    A permission that nodes have is asked on that node, and held on the project it is held on every node.
+    """
     on_any_node: bool = False
     """On the project, or on at least one of its nodes."""
 
@@ -26,8 +29,9 @@ class Need(NamedTuple):
 class RouteRule(NamedTuple):
     """Calls with this method whose path, after /api/projects/{id}, is like the pattern need this permission.
 
-    A pattern's segments stand for themselves without regard to case, but `*` for any one, `{node}` for any one that is
-    a node's id in the upstream's paths, and a last `**` for any number, none too. GET covers HEAD; `*` every method.
+    A pattern's segments stand for themselves without regard to case, but `*` for any one, `{node}` for any one, which
+    must then be a node's id in the upstream's paths, and a last `**` for any number, none too. GET covers HEAD; `*`
+    every method.
     """
 
     method: str
@@ -78,10 +82,9 @@ class _Row(NamedTuple):
     on_any_node: bool = False
 
     def need(self) -> tuple[Need, int | None]:
-        """What the row asks for, and which of the segments is the node of which it is asked."""
+        """What the row asks for, and which of the segments is a node."""
         segments = _segments(self.pattern)
-        is_of_node = NODE in segments and self.permission in ON_NODES
-        return Need(self.permission, None, self.on_any_node), segments.index(NODE) if is_of_node else None
+        return Need(self.permission, None, self.on_any_node), segments.index(NODE) if NODE in segments else None
 
 
 class _Branch:

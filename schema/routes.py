@@ -15,8 +15,8 @@ from schema.projects import ProjectPayload
 METHOD = "GET, which covers HEAD, or HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or * for all of them."
 PATTERN = (
     "What follows /api/projects/{id} in the path, each segment as it reads when decoded, without regard to case. A * "
-    "is any one segment, {node} any one that is a node's id in the upstream's paths, a last ** any number of segments, "
-    "none too."
+    "is any one segment, {node} any one as well, and no call is let through where it isn't the id of one of the "
+    "project's nodes in the upstream's paths; a last ** is any number of segments, none too."
 )
 PERMISSION = (
     "What the call needs, on the project; a CODE_* or PACKAGE_* permission where the pattern has {node}, on that node."

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.permissions import EVERYTHING, ON_NODES, Permission
+from gateway.permissions import EVERYTHING, Permission
 from gateway.routing import METHODS, Need, RouteRule, Routes, faults
 from gateway.targets import BadTarget, read
 from models.fields import fold
@@ -30,8 +30,8 @@ TABLE = [
             ("/nodes/n-7/packages", Need(READ, "n-7")),
             ("/nodes/n-7/packages/42", Need(READ, "n-7")),
             ("/nodes/n-7/packages/42/files/1", Need(READ, "n-7")),
-            ("/nodes/n-7", Need(GRAPH)),
-            ("/nodes/n-7/links", Need(GRAPH)),
+            ("/nodes/n-7", Need(GRAPH, "n-7")),
+            ("/nodes/n-7/links", Need(GRAPH, "n-7")),
             ("/objects/5feceb66", Need(READ, on_any_node=True)),
             ("/objects/5feceb66/part/1", Need(READ, on_any_node=True)),
             ("/nodes", Need(VIEW)),
@@ -225,9 +225,9 @@ def test_a_rule_for_every_method_is_one_for_those_that_can_be_named() -> None:
 
 
 @pytest.mark.parametrize("permission", sorted(EVERYTHING))
-def test_a_permission_of_nodes_is_asked_of_the_node_that_the_pattern_names(permission: Permission) -> None:
+def test_a_pattern_with_a_node_asks_for_that_node_whatever_the_permission(permission: Permission) -> None:
     need = Routes([rule("POST", "/runs/{node}/start", permission)]).need("POST", ("runs", "n-7", "start"))
-    assert need == Need(permission, "n-7" if permission in ON_NODES else None)
+    assert need == Need(permission, "n-7")
     assert Routes([rule("POST", "/runs/*", permission)]).need("POST", ("runs", "n-7")) == Need(permission)
 
 
