@@ -24,12 +24,12 @@ Scope = Any
 Field = tuple[bytes, bytes]
 
 
-class Unclear(Exception):
-    """A proxy's question that doesn't say what is asked."""
+class Unserved(Exception):
+    """A request for which nothing can be decided but whether its key is any good."""
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
-        self.denied = Denied(400, detail)
+        self.denied = Denied(status, detail)
 
 
 class Options(NamedTuple):
@@ -60,7 +60,8 @@ class Heard:
         self._fields: dict[bytes, bytes] = dict(scope["headers"])
         self._repeated = _repeated(scope["headers"]) if len(self._fields) < len(scope["headers"]) else ()
         given = self._fields.get(REQUEST_ID)
-        self.request_id = given if given and VISIBLE_ASCII.fullmatch(given) else ids.new()
+        is_kept = given and VISIBLE_ASCII.fullmatch(given) and REQUEST_ID not in self._repeated
+        self.request_id: bytes = given if given and is_kept else ids.new()
 
     @property
     def token(self) -> str | None:
@@ -80,10 +81,10 @@ class Heard:
         return self._fields.get(b"host")
 
     def only(self, name: bytes) -> bytes:
-        """The value of a field that must be there, once. Raises Unclear."""
+        """The value of a field that must be there, once. Raises Unserved."""
         value = self._fields.get(name)
         if not value or name in self._repeated:
-            raise Unclear(f"The call must be told in exactly one {name.decode().title()} field.")
+            raise Unserved(400, f"The call must be told in exactly one {name.decode().title()} field.")
         return value
 
 
@@ -100,23 +101,32 @@ def address_of(scope: Scope) -> str:
 
 
 def asked_of_proxy(heard: Heard) -> Asked:
-    """A call to pass on, which came to /api/projects/."""
+    """A call to pass on, which came to /api/projects/. Raises Unserved."""
+    _refuse_upgrade(heard)
     path, scope = path_of(heard.scope), heard.scope
     target = _with_query(path, scope["query_string"])
     return Asked(_segment(path, PROJECTS), scope["method"], target, heard.token, address_of(scope), is_passed_on=True)
 
 
+def options_of(heard: Heard) -> Options | None:
+    """How a proxy asks at /authorize/{project}; None: by appending the target, to which the query belongs then."""
+    scope = heard.scope
+    return None if b"/" in path_of(scope)[len(AUTHORIZE) :] else _options_in(scope["query_string"])
+
+
 @lru_cache(maxsize=256)
-def options_in(query: bytes) -> Options:
-    """What the query of /authorize/{project} says."""
+def _options_in(query: bytes) -> Options:
     said = dict(part.partition(b"=")[::2] for part in query.split(b"&"))
     return Options(FAMILIES.get(said.get(b"from", b"")), said.get(b"deny") == b"403")
 
 
-def asked_of_authorize(heard: Heard, options: Options) -> Asked:
-    """The call that a proxy asks about. Raises Unclear."""
+def asked_of_authorize(heard: Heard, options: Options | None) -> Asked:
+    """The call that a proxy asks about. Raises Unserved."""
+    _refuse_upgrade(heard)
+    if options is None:
+        return _asked_of_prefix(heard)
     if options.family is None:
-        raise Unclear("Say where the call is told: ?from=original or ?from=forwarded.")
+        raise Unserved(400, "Say where the call is told: ?from=original or ?from=forwarded.")
     method, target = options.family
     scope = heard.scope
     return Asked(
@@ -128,15 +138,24 @@ def asked_of_authorize(heard: Heard, options: Options) -> Asked:
     )
 
 
-def asked_of_prefix(heard: Heard) -> Asked | None:
-    """The call that Envoy asks about by appending its target, and the query with it, to /authorize/{project}."""
+def _asked_of_prefix(heard: Heard) -> Asked:
+    """As Envoy does, which appends the target to /authorize/{project}."""
     path, scope = path_of(heard.scope), heard.scope
     project_id = _segment(path, AUTHORIZE)
-    appended = path[len(AUTHORIZE) + len(project_id) :]
-    if not appended:
-        return None
-    target = _with_query(appended, scope["query_string"])
+    target = _with_query(path[len(AUTHORIZE) + len(project_id) :], scope["query_string"])
     return Asked(project_id, scope["method"], target, heard.token, address_of(scope))
+
+
+def asked_of_nothing(heard: Heard) -> Asked:
+    """For a request that isn't served: its target is none, so that a key that is good gets no further than 400."""
+    path = path_of(heard.scope)
+    project_id = _segment(path, AUTHORIZE if path.startswith(AUTHORIZE) else PROJECTS)
+    return Asked(project_id, "GET", b"", heard.token, address_of(heard.scope))
+
+
+def _refuse_upgrade(heard: Heard) -> None:
+    if heard.is_upgrade:
+        raise Unserved(501, "The gateway passes on no upgrades.")
 
 
 def _repeated(fields: Sequence[Field]) -> frozenset[bytes]:

@@ -18,12 +18,12 @@ from gateway.heard import (
     REQUEST_ID,
     Heard,
     RequestIds,
-    Unclear,
+    Unserved,
     address_of,
     asked_of_authorize,
-    asked_of_prefix,
+    asked_of_nothing,
     asked_of_proxy,
-    options_in,
+    options_of,
     path_of,
 )
 from gateway.http import problem
@@ -39,7 +39,6 @@ from gateway.passing import (
     UpstreamTooSlow,
 )
 
-NO_UPGRADES = Denied(501, "The gateway passes on no upgrades.")
 TOO_SLOW = Denied(408, "The request's body stopped coming.", headers=[(b"connection", b"close")])
 NO_BODY = (b"content-length", b"0")
 EMPTY = {"type": "http.response.body", "body": b""}
@@ -62,21 +61,17 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         heard = Heard(scope, self._ids)
-        if heard.is_upgrade:
-            await self._refuse(NO_UPGRADES, heard, receive, send)
-        elif path_of(scope).startswith(AUTHORIZE):
+        if path_of(scope).startswith(AUTHORIZE):
             await self._authorize(heard, receive, send)
         else:
             await self._pass_on(heard, receive, send)
 
     async def _authorize(self, heard: Heard, receive: Receive, send: Send) -> None:
-        by_prefix = asked_of_prefix(heard)
-        options = None if by_prefix else options_in(heard.scope["query_string"])
+        options = options_of(heard)
         try:
-            asked = asked_of_authorize(heard, options) if options else by_prefix
-            outcome = await self._admission.admit(asked) if asked else NO_UPGRADES
-        except Unclear as unclear:
-            outcome = unclear.denied
+            outcome = await self._admission.admit(asked_of_authorize(heard, options))
+        except Unserved as unserved:
+            outcome = await self._unserved(unserved.denied, heard)
         if isinstance(outcome, Denied):
             is_403_alone = options is not None and options.is_403_alone
             await self._refuse(as_403(outcome) if is_403_alone else outcome, heard, receive, send)
@@ -93,7 +88,10 @@ class DataPlane:
         await send(EMPTY)
 
     async def _pass_on(self, heard: Heard, receive: Receive, send: Send) -> None:
-        outcome = await self._admission.admit(asked_of_proxy(heard))
+        try:
+            outcome = await self._admission.admit(asked_of_proxy(heard))
+        except Unserved as unserved:
+            outcome = await self._unserved(unserved.denied, heard)
         if isinstance(outcome, Denied):
             await self._refuse(outcome, heard, receive, send)
             return
@@ -102,6 +100,11 @@ class DataPlane:
             if failed.status >= 500:
                 self._measures.upstream_failures[failed.status] += 1
             await answer(failed, heard, receive, send)
+
+    async def _unserved(self, denied: Denied, heard: Heard) -> Denied:
+        """Why the request isn't served; but who has no good key of the project is told that, as on every other."""
+        outcome = await self._admission.admit(asked_of_nothing(heard))
+        return outcome if isinstance(outcome, Denied) and outcome.status != 400 else denied
 
     async def _failure_of(self, admitted: Admitted, heard: Heard, receive: Receive, send: Send) -> Denied | None:
         """Why the call came to no answer of its upstream; None where it has one, which was sent."""
