@@ -6,10 +6,10 @@ that two writers never wait for each other in a circle.
 
 # ruff: noqa: S608  # its statements are built of names that stand in this file; every value is a parameter
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.transactions import in_transaction
 
 from gateway.pricing import DAY_US, FRACTIONS_IN_UNIT, HOUR_US, Amount, first_of_month, micros
-from gateway.statements import Parameters, Row, Statement
+from gateway.statements import Parameters, Row, Statement, inserting
 
 BATCH = 10_000
 COUNTS = ("requests", "refused", "units", "fraction")
@@ -25,6 +25,7 @@ RECORD = ("key_id", "called_at", "units", "fraction")
 
 Record = tuple[str, int, int, int]  # a key, microseconds, units and fraction of the cost
 Counts = tuple[int, int, int, int]
+NOTHING: Counts = (0, 0, 0, 0)
 Counted = tuple[str, int, Counts]  # a key, microseconds, and what it counted then
 Item = TypeVar("Item")
 
@@ -93,14 +94,14 @@ async def void(calls: Iterable[Call]) -> None:
 
 def recording(dialect: str, records: Sequence[Row]) -> Statement:
     """What writes records: key, microseconds, units and fraction of the cost."""
-    return _inserting(dialect, "usage_records", RECORD, records)
+    return inserting(dialect, "usage_records", RECORD, records)
 
 
 def adding(dialect: str, bucket: Bucket, sums: Iterable[Counted]) -> Statement:
     """What adds to buckets of one kind, which `rolled_up` gave, and answers with what each of them then holds."""
     columns = ("key_id", bucket.column, *COUNTS)
     rows = [(key_id, start, *counts) for key_id, start, counts in sums]
-    return _inserting(dialect, bucket.table, columns, rows, _on_conflict(bucket))
+    return inserting(dialect, bucket.table, columns, rows, _on_conflict(bucket))
 
 
 def unrecording(dialect: str, record: Record) -> Statement:
@@ -120,13 +121,19 @@ def subtracting(dialect: str, records: Sequence[Record], buckets: Iterable[Bucke
             yield _subtracting(dialect, bucket, sums)
 
 
+def summed_up(counted: Iterable[Counted]) -> list[tuple[Bucket, list[Counted]]]:
+    """What to add to the buckets of each kind, in the order in which they are taken."""
+    hours = rolled_up(counted, HOURS)
+    return [(DAYS, rolled_up(hours, DAYS)), (MONTHS, rolled_up(hours, MONTHS)), (HOURS, hours)]
+
+
 def rolled_up(counted: Iterable[Counted], bucket: Bucket) -> list[Counted]:
     """The sums of what was counted by key and bucket, in the order in which rows are taken."""
-    sums: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for key_id, at, counts in counted:
-        found = sums[key_id, bucket.start_of(at)]
-        for index, count in enumerate(counts):
-            found[index] += count
+    sums: dict[tuple[str, int], Counts] = {}
+    for key_id, at, (requests, refused, units, fraction) in counted:
+        place = key_id, bucket.start_of(at)
+        found = sums.get(place, NOTHING)
+        sums[place] = found[0] + requests, found[1] + refused, found[2] + units, found[3] + fraction
     return [(key_id, start, _carried(counts)) for (key_id, start), counts in sorted(sums.items())]
 
 
@@ -136,8 +143,8 @@ def _record(call: Call) -> Record:
 
 
 async def _add(database: BaseDBAsyncClient, counted: Sequence[Counted]) -> None:
-    for bucket in BUCKETS:
-        for batch in _batches(rolled_up(counted, bucket)):
+    for bucket, sums in summed_up(counted):
+        for batch in _batches(sums):
             await database.execute_query(*adding(database.capabilities.dialect, bucket, batch))
 
 
@@ -165,6 +172,7 @@ def _subtracting(dialect: str, bucket: Bucket, sums: Counted) -> Statement:
     )
 
 
+@cache
 def _on_conflict(bucket: Bucket) -> str:
     table, column = bucket.table, bucket.column
     fraction = f"({table}.fraction + excluded.fraction)"
@@ -175,11 +183,3 @@ def _on_conflict(bucket: Bucket) -> str:
             units = {table}.units + excluded.units + {fraction} / {FRACTIONS_IN_UNIT},
             fraction = {fraction} % {FRACTIONS_IN_UNIT}
         RETURNING key_id, {column}, requests, units, fraction"""
-
-
-def _inserting(dialect: str, table: str, columns: Sequence[str], rows: Sequence[Row], conflict: str = "") -> Statement:
-    parameters = Parameters(dialect)
-    names = ", ".join(columns)
-    # WHERE, since without it SQLite takes ON CONFLICT for the condition of a join.
-    selected = f"SELECT {names} FROM ({parameters.table(columns, rows)}) AS passed WHERE true"
-    return Statement(f"INSERT INTO {table} ({names}) {selected} {conflict}", parameters.values)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import structlog
 
 from gateway.counting import (
-    BUCKETS,
     DAYS,
     HOURS,
     MONTHS,
@@ -26,6 +25,7 @@ from gateway.counting import (
     recording,
     rolled_up,
     subtracting,
+    summed_up,
     unrecording,
 )
 from gateway.decisions import Allowed, Decision, Denied
@@ -234,24 +234,22 @@ def counting(dialect: str, position: int, calls: Sequence[Metered]) -> Transacti
         raise Moved
     records = [call.record for call in calls]
     counted = [_counted(record) for record in records]
-    days = yield adding(dialect, DAYS, rolled_up(counted, DAYS))
-    months = yield adding(dialect, MONTHS, rolled_up(counted, MONTHS))
+    hours = rolled_up(counted, HOURS)
+    days = yield adding(dialect, DAYS, rolled_up(hours, DAYS))
+    months = yield adding(dialect, MONTHS, rolled_up(hours, MONTHS))
     if all(call.allowed.limits is UNLIMITED for call in calls):
-        yield from _written(dialect, records)
+        yield adding(dialect, HOURS, hours)
+        yield recording(dialect, records)
         return [None] * len(calls)
     counters = Counters(days, months, records)
     verdicts = [counters.verdict(call.record, call.allowed.limits) for call in calls]
     over = [record for record, verdict in zip(records, verdicts, strict=True) if isinstance(verdict, Exceeded)]
     fitting = [record for record, verdict in zip(records, verdicts, strict=True) if isinstance(verdict, Spent)]
     yield from subtracting(dialect, over, (DAYS, MONTHS))
-    yield from _written(dialect, fitting)
+    if fitting:
+        yield adding(dialect, HOURS, rolled_up([_counted(record) for record in fitting], HOURS))
+        yield recording(dialect, fitting)
     return verdicts
-
-
-def _written(dialect: str, records: Sequence[Record]) -> Transaction[None]:
-    if records:
-        yield adding(dialect, HOURS, rolled_up([_counted(record) for record in records], HOURS))
-        yield recording(dialect, records)
 
 
 def voiding(dialect: str, records: Sequence[Record]) -> Transaction[None]:
@@ -265,8 +263,8 @@ def voiding(dialect: str, records: Sequence[Record]) -> Transaction[None]:
 
 def refusing(dialect: str, refused: Counter[tuple[str, int]]) -> Transaction[None]:
     counted: list[Counted] = [(key_id, at, (0, quantity, 0, 0)) for (key_id, at), quantity in refused.items()]
-    for bucket in BUCKETS:
-        yield adding(dialect, bucket, rolled_up(counted, bucket))
+    for bucket, sums in summed_up(counted):
+        yield adding(dialect, bucket, sums)
 
 
 def _counted(record: Record) -> Counted:

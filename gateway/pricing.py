@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from itertools import islice
 from typing import NamedTuple, Self
@@ -119,6 +119,12 @@ def instant_of(microseconds: int) -> datetime:
 
 def first_of_month(microseconds: int) -> int:
     """The first instant of the month of UTC that an instant is in."""
+    return _first_of_month(microseconds // DAY_US)
+
+
+@lru_cache(maxsize=64)
+def _first_of_month(day: int) -> int:
+    microseconds = day * DAY_US
     return micros(instant_of(microseconds).replace(day=1, hour=0, minute=0, second=0, microsecond=0))
 
 

@@ -2,9 +2,11 @@
 
 # ruff: noqa: S608  # its statements are built of names that stand in the code; every value is a parameter
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
+
+import orjson
 
 TEXT_COLUMNS = {"key_id", "call_id"}  # of the tables that are passed as parameters; the others are BIGINT
 
@@ -16,21 +18,41 @@ class Statement(NamedTuple):
     values: list[Any]
 
 
+def inserting(dialect: str, table: str, columns: tuple[str, ...], rows: Sequence[Row], conflict: str = "") -> Statement:
+    """What inserts these rows."""
+    return Statement(_inserting(dialect, table, columns, conflict), passed(dialect, rows))
+
+
+@cache
+def _inserting(dialect: str, table: str, columns: tuple[str, ...], conflict: str) -> str:
+    names, rows = ", ".join(columns), Parameters(dialect).table(columns, [columns])
+    # WHERE, since without it SQLite takes ON CONFLICT for the condition of a join.
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM ({rows}) AS passed WHERE true {conflict}"
+
+
+def passed(dialect: str, rows: Sequence[Row]) -> list[Any]:
+    """Rows as the parameters of a statement, which stand in it as `Parameters.table` says."""
+    return (
+        [orjson.dumps(rows).decode()] if dialect == "sqlite" else [list(column) for column in zip(*rows, strict=True)]
+    )
+
+
 class Parameters:
     """The parameters of a statement, as they are named in it one after another."""
 
     def __init__(self, dialect: str) -> None:
         self.values: list[Any] = []
+        self._dialect = dialect
         self._is_sqlite = dialect == "sqlite"
 
     def table(self, columns: Sequence[str], rows: Sequence[Row]) -> str:
         """A SELECT of these rows, which are passed as parameters, in their order."""
+        places = [self.place(value) for value in passed(self._dialect, rows)]
         if self._is_sqlite:
-            place = self.place(json.dumps(rows))
             names = ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns))
-            return f"SELECT {names} FROM json_each({place})"
+            return f"SELECT {names} FROM json_each({places[0]})"
         types = ("text" if name in TEXT_COLUMNS else "bigint" for name in columns)
-        places = [f"{self.place(list(values))}::{kind}[]" for values, kind in zip(_columns(rows), types, strict=True)]
+        places = [f"{place}::{kind}[]" for place, kind in zip(places, types, strict=True)]
         return f"SELECT * FROM unnest({', '.join(places)}) AS passed({', '.join(columns)})"
 
     def each(self, table: str, condition: str) -> str:
@@ -44,7 +66,3 @@ class Parameters:
         """Where the statement says this value."""
         self.values.append(value)
         return f"{'?' if self._is_sqlite else '$'}{len(self.values)}"
-
-
-def _columns(rows: Sequence[Row]) -> Iterable[tuple[str | int, ...]]:
-    return zip(*rows, strict=True)
