@@ -55,16 +55,15 @@ class Admission:
 
     async def _let_in(self, asked: Asked, allowed: Allowed) -> Admitted | Denied:
         rate = None
-        if allowed.limits.calls_per_second:
+        if allowed.limits is not UNLIMITED:
             rate = self._rates.take(allowed.key.id, allowed.limits, time.monotonic())
             if rate and not rate.is_allowed:
                 return too_fast(allowed, rate)
         outcome = await self._counted(asked, allowed)
-        if isinstance(outcome, Exceeded):
-            return over_quota(allowed, rate, outcome)
-        if isinstance(outcome, Denied) or outcome.allowed.limits is UNLIMITED:
-            return outcome if isinstance(outcome, Denied) else Admitted(outcome)
-        return Admitted(outcome, headers_of(outcome.allowed, rate, outcome.spent))
+        if isinstance(outcome, Metered):
+            is_limited = outcome.allowed.limits is not UNLIMITED
+            return Admitted(outcome, headers_of(outcome.allowed, rate, outcome.spent) if is_limited else ())
+        return over_quota(allowed, rate, outcome) if isinstance(outcome, Exceeded) else outcome
 
     async def _counted(self, asked: Asked, allowed: Allowed) -> Metered | Denied | Exceeded:
         if self._is_metered:

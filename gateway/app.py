@@ -18,6 +18,7 @@ from gateway.attempts import Attempts
 from gateway.auth import Authenticator
 from gateway.decisions import Decider
 from gateway.events import Cursors, EventLog
+from gateway.heard import path_of
 from gateway.knowledge import Knowledge
 from gateway.learning import Learner
 from gateway.logs import REQUEST_ID, AccessLog
@@ -26,7 +27,7 @@ from gateway.metrics import Measures, Metrics
 from gateway.passing import Passing
 from gateway.passwords import Passwords
 from gateway.permissions import Actor
-from gateway.proxy import DataPlane
+from gateway.proxy import PREFIXES, DataPlane
 from gateway.rates import Rates
 from gateway.sealing import Sealer
 from gateway.settings import Settings
@@ -49,8 +50,9 @@ class Application(Starlette):
     data_plane: DataPlane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if DataPlane.serves(scope):
-            await self.data_plane(scope, receive, send)
+        path = b"" if scope["type"] == "lifespan" else path_of(scope)
+        if path.startswith(PREFIXES):
+            await self.data_plane(path, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

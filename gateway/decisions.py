@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     project_id: str
     method: str
     target: bytes
-    token: str | None
+    token: bytes | None
     address: str
     is_passed_on: bool = False
     """Whether it takes an upstream to pass it on to, not only the decision."""

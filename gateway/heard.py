@@ -18,6 +18,7 @@ FAMILIES = {  # the fields in which a proxy tells of the call that it asks about
     b"forwarded": (b"x-forwarded-method", b"x-forwarded-uri"),
 }
 REQUEST_ID = b"x-request-id"
+NONE: frozenset[bytes] = frozenset()
 VISIBLE_ASCII = re.compile(rb"[\x21-\x7e]{1,128}")
 
 Scope = Any
@@ -32,11 +33,16 @@ class Unserved(Exception):
         self.denied = Denied(status, detail)
 
 
-class Options(NamedTuple):
-    """How a proxy asks at /authorize: in which fields, and whether it knows no refusal but 401 and 403."""
+class Question(NamedTuple):
+    """How a proxy asks at /authorize: by header fields, or by appending the target of the call.
 
-    family: tuple[bytes, bytes] | None
-    is_403_alone: bool
+    `is_403_alone`: it knows no refusal but 401 and 403.
+    """
+
+    project_id: str
+    family: tuple[bytes, bytes] | None = None
+    appended: bytes | None = None
+    is_403_alone: bool = False
 
 
 class RequestIds:
@@ -51,26 +57,27 @@ class RequestIds:
 
 
 class Heard:
-    """The head of one request. A field that came more than once has no value here but counts as repeated."""
+    """The head of one request on the data plane."""
 
-    __slots__ = ("_fields", "_repeated", "request_id", "scope")
+    __slots__ = ("_fields", "_repeated", "path", "request_id", "scope")
 
-    def __init__(self, scope: Scope, ids: RequestIds) -> None:
+    def __init__(self, scope: Scope, path: bytes, ids: RequestIds) -> None:
         self.scope = scope
-        self._fields: dict[bytes, bytes] = dict(scope["headers"])
-        self._repeated = _repeated(scope["headers"]) if len(self._fields) < len(scope["headers"]) else ()
-        given = self._fields.get(REQUEST_ID)
+        self.path = path
+        listed = scope["headers"]
+        fields = self._fields = dict(listed)
+        self._repeated = NONE if len(fields) == len(listed) else _repeated(listed)
+        given = fields.get(REQUEST_ID)
         is_kept = given and VISIBLE_ASCII.fullmatch(given) and REQUEST_ID not in self._repeated
         self.request_id: bytes = given if given and is_kept else ids.new()
 
     @property
-    def token(self) -> str | None:
+    def token(self) -> bytes | None:
         """The bearer token, where there is exactly one credential."""
-        credential = self._fields.get(b"authorization")
-        if credential is None or b"authorization" in self._repeated:
+        credential: bytes = self._fields.get(b"authorization", b"")
+        if credential[:7].lower() != b"bearer " or b"authorization" in self._repeated:
             return None
-        scheme, _, token = credential.partition(b" ")
-        return token.strip().decode("latin-1") or None if scheme.lower() == b"bearer" else None
+        return credential[7:].strip() or None
 
     @property
     def is_upgrade(self) -> bool:
@@ -82,7 +89,7 @@ class Heard:
 
     def only(self, name: bytes) -> bytes:
         """The value of a field that must be there, once. Raises Unserved."""
-        value = self._fields.get(name)
+        value: bytes | None = self._fields.get(name)
         if not value or name in self._repeated:
             raise Unserved(400, f"The call must be told in exactly one {name.decode().title()} field.")
         return value
@@ -103,53 +110,37 @@ def address_of(scope: Scope) -> str:
 def asked_of_proxy(heard: Heard) -> Asked:
     """A call to pass on, which came to /api/projects/. Raises Unserved."""
     _refuse_upgrade(heard)
-    path, scope = path_of(heard.scope), heard.scope
+    path, scope = heard.path, heard.scope
+    project_id = _segment(path, PROJECTS)
     target = _with_query(path, scope["query_string"])
-    return Asked(_segment(path, PROJECTS), scope["method"], target, heard.token, address_of(scope), is_passed_on=True)
-
-
-def options_of(heard: Heard) -> Options | None:
-    """How a proxy asks at /authorize/{project}; None: by appending the target, to which the query belongs then."""
-    scope = heard.scope
-    return None if b"/" in path_of(scope)[len(AUTHORIZE) :] else _options_in(scope["query_string"])
+    return Asked(project_id, scope["method"], target, heard.token, address_of(scope), is_passed_on=True)
 
 
 @lru_cache(maxsize=256)
-def _options_in(query: bytes) -> Options:
+def question_in(path: bytes, query: bytes) -> Question:
+    """How the call is told that /authorize is asked about."""
+    project_id = _segment(path, AUTHORIZE)
+    if appended := path[len(AUTHORIZE) + len(project_id) :]:  # as Envoy does, the query after it
+        return Question(project_id, appended=_with_query(appended, query))
     said = dict(part.partition(b"=")[::2] for part in query.split(b"&"))
-    return Options(FAMILIES.get(said.get(b"from", b"")), said.get(b"deny") == b"403")
+    return Question(project_id, FAMILIES.get(said.get(b"from", b"")), is_403_alone=said.get(b"deny") == b"403")
 
 
-def asked_of_authorize(heard: Heard, options: Options | None) -> Asked:
+def asked_of_authorize(heard: Heard, question: Question) -> Asked:
     """The call that a proxy asks about. Raises Unserved."""
     _refuse_upgrade(heard)
-    if options is None:
-        return _asked_of_prefix(heard)
-    if options.family is None:
-        raise Unserved(400, "Say where the call is told: ?from=original or ?from=forwarded.")
-    method, target = options.family
     scope = heard.scope
-    return Asked(
-        _segment(path_of(scope), AUTHORIZE),
-        heard.only(method).decode("latin-1"),
-        heard.only(target),
-        heard.token,
-        address_of(scope),
-    )
-
-
-def _asked_of_prefix(heard: Heard) -> Asked:
-    """As Envoy does, which appends the target to /authorize/{project}."""
-    path, scope = path_of(heard.scope), heard.scope
-    project_id = _segment(path, AUTHORIZE)
-    target = _with_query(path[len(AUTHORIZE) + len(project_id) :], scope["query_string"])
-    return Asked(project_id, scope["method"], target, heard.token, address_of(scope))
+    if question.appended is not None:
+        return Asked(question.project_id, scope["method"], question.appended, heard.token, address_of(scope))
+    if question.family is None:
+        raise Unserved(400, "Say where the call is told: ?from=original or ?from=forwarded.")
+    method, target = heard.only(question.family[0]), heard.only(question.family[1])
+    return Asked(question.project_id, method.decode("latin-1"), target, heard.token, address_of(scope))
 
 
 def asked_of_nothing(heard: Heard) -> Asked:
     """For a request that isn't served: its target is none, so that a key that is good gets no further than 400."""
-    path = path_of(heard.scope)
-    project_id = _segment(path, AUTHORIZE if path.startswith(AUTHORIZE) else PROJECTS)
+    project_id = _segment(heard.path, AUTHORIZE if heard.path.startswith(AUTHORIZE) else PROJECTS)
     return Asked(project_id, "GET", b"", heard.token, address_of(heard.scope))
 
 

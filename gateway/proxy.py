@@ -23,8 +23,7 @@ from gateway.heard import (
     asked_of_authorize,
     asked_of_nothing,
     asked_of_proxy,
-    options_of,
-    path_of,
+    question_in,
 )
 from gateway.http import problem
 from gateway.meter import Meter, Metered, unavailable
@@ -39,6 +38,7 @@ from gateway.passing import (
     UpstreamTooSlow,
 )
 
+PREFIXES = (PROJECTS, AUTHORIZE)
 TOO_SLOW = Denied(408, "The request's body stopped coming.", headers=[(b"connection", b"close")])
 NO_BODY = (b"content-length", b"0")
 EMPTY = {"type": "http.response.body", "body": b""}
@@ -54,27 +54,22 @@ class DataPlane:
         self._measures = measures
         self._ids = RequestIds()
 
-    @staticmethod
-    def serves(scope: Scope) -> bool:
-        """Whether the call is one of the data plane's."""
-        return scope["type"] != "lifespan" and path_of(scope).startswith((PROJECTS, AUTHORIZE))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        heard = Heard(scope, self._ids)
-        if path_of(scope).startswith(AUTHORIZE):
+    async def __call__(self, path: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a call whose path, as it was sent, begins with one of PREFIXES."""
+        heard = Heard(scope, path, self._ids)
+        if path.startswith(AUTHORIZE):
             await self._authorize(heard, receive, send)
         else:
             await self._pass_on(heard, receive, send)
 
     async def _authorize(self, heard: Heard, receive: Receive, send: Send) -> None:
-        options = options_of(heard)
+        question = question_in(heard.path, heard.scope["query_string"])
         try:
-            outcome = await self._admission.admit(asked_of_authorize(heard, options))
+            outcome = await self._admission.admit(asked_of_authorize(heard, question))
         except Unserved as unserved:
             outcome = await self._unserved(unserved.denied, heard)
         if isinstance(outcome, Denied):
-            is_403_alone = options is not None and options.is_403_alone
-            await self._refuse(as_403(outcome) if is_403_alone else outcome, heard, receive, send)
+            await self._refuse(as_403(outcome) if question.is_403_alone else outcome, heard, receive, send)
             return
         self._measures.allowed += 1
         fields = [

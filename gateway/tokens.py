@@ -46,9 +46,9 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._remembered)
 
-    def holder(self, token: str, address: str) -> Holder:
+    def holder(self, token: bytes, address: str) -> Holder:
         """Whose token this is, whatever has become of its key. Raises BadToken, UnknownToken, TooManyForgeries."""
-        digest = sha256(token.encode()).digest()
+        digest = sha256(token).digest()
         now = time.monotonic()
         found = self._remembered.get(digest)
         if found and now < found[1]:
@@ -57,9 +57,10 @@ class Tokens:
         self._remember(digest, holder, now)
         return holder
 
-    def _verified(self, token: str, address: str, now: float) -> Holder:
-        if len(token) > LONGEST_TOKEN:
+    def _verified(self, sent: bytes, address: str, now: float) -> Holder:
+        if len(sent) > LONGEST_TOKEN:
             raise BadToken
+        token = sent.decode("latin-1")
         kid, jti = claimed(token)
         public_key = self._knowledge.public_keys.get(kid)
         holder = holder_named(jti)
