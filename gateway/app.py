@@ -29,6 +29,7 @@ from gateway.passwords import Passwords
 from gateway.permissions import Actor
 from gateway.proxy import PREFIXES, DataPlane
 from gateway.rates import Rates
+from gateway.retention import Retention
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
@@ -120,8 +121,8 @@ async def running(services: Services) -> AsyncIterator[None]:
         await services.keyring.current()
         if losses := await database.possible_losses():
             log.warning("calls_and_changes_can_be_lost", losses=losses)
-        retention = timedelta(days=settings.event_retention_days)
-        async with services.log.running(), housekeeping.running(services.log, retention):
+        events, records = timedelta(days=settings.event_retention_days), Retention(settings.record_retention_days)
+        async with services.log.running(), housekeeping.running(services.log, events, records):
             yield
 
 

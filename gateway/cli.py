@@ -8,13 +8,14 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from gateway import database, demo, keys, logs, server, tour, users, weather
+from gateway import clock, database, demo, keys, logs, reconcile, server, tour, users, weather
 from gateway.app import assembled
 from gateway.errors import TesseraError, Unavailable
 from gateway.permissions import GATEWAY
 from gateway.settings import BadSetting, Settings
 from gateway.upstreams import PUBLIC
-from models import SigningKey
+from gateway.usage import records_kept_from
+from models import IssuedKey, SigningKey
 from schema import root
 from schema.context import Services
 
@@ -28,9 +29,11 @@ tessera = typer.Typer(
 )
 user = typer.Typer(help="Accounts.", no_args_is_help=True)
 signing_key = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
+usage = typer.Typer(help="What was counted.", no_args_is_help=True)
 schema = typer.Typer(help="The GraphQL schema.", no_args_is_help=True)
 tessera.add_typer(user, name="user")
 tessera.add_typer(signing_key, name="signing-key")
+tessera.add_typer(usage, name="usage")
 tessera.add_typer(schema, name="schema")
 
 
@@ -171,6 +174,24 @@ def withdraw_signing_key(
     print(f"New tokens are signed with {current}.")
 
 
+@usage.command("reconcile")
+def reconcile_usage() -> None:
+    """Prove that hours are the sums of records, days of hours, and months of days; print what differs."""
+    settings = read_settings()
+
+    async def compare(_: Services) -> int:
+        kept_from = records_kept_from(clock.now(), settings.record_retention_days)
+        whole, found = await IssuedKey.all().count(), 0
+        async for difference in reconcile.differences(kept_from, lambda done: _show_progress(done, whole)):
+            print(difference)
+            found += 1
+        return found
+
+    if _with_services(settings, compare):
+        raise typer.Exit(1)
+    print("Every hour, day and month is the sum of its parts.")
+
+
 @schema.command("export")
 def export_schema() -> None:
     """Print the GraphQL schema as SDL."""
@@ -184,6 +205,12 @@ def read_settings() -> Settings:
     except ValidationError as error:
         faults = (f"TESSERA_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
         raise BadSetting("; ".join(faults)) from None
+
+
+def _show_progress(done: int, whole: int) -> None:
+    """To a person who looks on."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {whole} keys", end="\n" if done >= whole else "", file=sys.stderr, flush=True)
 
 
 async def _list_and_ask(kid: str, *, is_agreed: bool) -> None:

@@ -9,6 +9,7 @@ import structlog
 
 from gateway import events, idempotency, keys
 from gateway.events import EventLog
+from gateway.retention import Retention
 
 EXPIRY_SECONDS = 1.0
 FORGETTING_SECONDS = 3600.0
@@ -17,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def running(event_log: EventLog, event_retention: timedelta) -> AsyncIterator[None]:
+async def running(event_log: EventLog, event_retention: timedelta, records: Retention) -> AsyncIterator[None]:
     """Keeps house meanwhile. Several processes may: what one has done the others find done."""
 
     async def expire() -> None:
@@ -31,6 +32,7 @@ async def running(event_log: EventLog, event_retention: timedelta) -> AsyncItera
     tasks = [
         asyncio.create_task(_repeat(expire, EXPIRY_SECONDS), name="expiry of keys"),
         asyncio.create_task(_repeat(forget, FORGETTING_SECONDS), name="forgetting"),
+        asyncio.create_task(_repeat(records.enforce, FORGETTING_SECONDS), name="retention of records"),
     ]
     try:
         yield

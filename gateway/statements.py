@@ -62,6 +62,13 @@ class Parameters:
         # OFFSET 0 keeps the planner from reading the whole table instead, where it takes the spans for wide.
         return f"LATERAL (SELECT * FROM {table} AS r WHERE {condition} OFFSET 0) AS r"
 
+    def first_of_month(self, column: str) -> str:
+        """The first instant of the month of UTC that the column's is in; both in microseconds."""
+        if self._is_sqlite:
+            return f"CAST(strftime('%s', {column} / 1000000, 'unixepoch', 'start of month') AS INTEGER) * 1000000"
+        month = f"date_trunc('month', to_timestamp({column} / 1000000) AT TIME ZONE 'UTC')"
+        return f"CAST(extract(epoch FROM {month}) AS BIGINT) * 1000000"
+
     def place(self, value: Any) -> str:
         """Where the statement says this value."""
         self.values.append(value)

@@ -108,3 +108,4 @@ class ReportedCall(Model):
     class Meta:
         table = "reported_calls"
         unique_together = (("project", "call_id"),)
+        indexes = (("called_at",),)

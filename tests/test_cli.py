@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ import pytest
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed
 
-from gateway import keys
+from gateway import clock, counting, keys
 from gateway.database import connected, connection
 from gateway.permissions import Permission
 from gateway.signing import Keyring
-from models import KeyState, SigningKey
+from models import KeyState, SigningKey, UsageHour
 from tests.world import SEALER, issued_key, owned_project, person, role, template
 
 COMMAND = Path(sys.executable).with_name("tessera")
@@ -216,6 +217,28 @@ async def test_withdrawing_lists_the_issued_keys_that_it_ends(database_url: str,
         assert done.stdout.splitlines()[0] == f"{key.id}  Basic  Bo@example.org"
         await key.refresh_from_db()
         assert key.state is KeyState.REVOKED
+
+
+# ---------------------------------------------------------------- usage
+
+
+async def test_reconciling_says_that_all_is_well_or_prints_what_differs(database_url: str, tmp_path: Path) -> None:
+    tessera = Tessera(tmp_path, database_url=database_url)
+    async with connected(database_url):
+        project = await owned_project(await person("Ada"))
+        key = await issued_key(
+            await template(project, await role(project, Permission.PROJECT_VIEW)), await person("Bo")
+        )
+        await counting.record([counting.Call(key.id, clock.now(), Decimal("0.5"))])
+        sound = await asyncio.to_thread(tessera.said, "usage", "reconcile")
+        await UsageHour.all().update(requests=2)
+        broken = await asyncio.to_thread(tessera.run, "usage", "reconcile")
+    assert sound == "Every hour, day and month is the sum of its parts."
+    assert (broken.returncode, broken.stderr) == (1, "")
+    hour, day = broken.stdout.splitlines()
+    assert hour.startswith(f"{key.id}: its hour ")
+    assert hour.endswith(" says 2 calls, 0 refused, 0.5; its parts 1 calls, 0 refused, 0.5.")
+    assert day.startswith(f"{key.id}: its day ")
 
 
 # ---------------------------------------------------------------- schema and database

@@ -4,6 +4,7 @@ from typing import Any
 
 from tortoise import fields, migrations
 from tortoise.fields.base import OnDelete
+from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.migrations.schema_editor.base import BaseSchemaEditor
@@ -69,6 +70,7 @@ class Migration(migrations.Migration):
                 "table": "reported_calls",
                 "app": "models",
                 "unique_together": (("project", "call_id"),),
+                "indexes": [Index(fields=["called_at"])],
                 "pk_attr": "id",
             },
             bases=["Model"],
