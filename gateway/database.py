@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,6 +17,7 @@ from tortoise.context import TortoiseContext, require_context
 from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
+from gateway import sqlite
 from gateway.errors import Conflict, TesseraError, Unavailable
 
 ResultT = TypeVar("ResultT")
@@ -184,6 +185,12 @@ async def possible_losses() -> list[str]:
 def connection() -> BaseDBAsyncClient:
     """The connection of the present transaction, else the pool, for statements that the ORM can't say."""
     return require_context().db()
+
+
+def writing() -> AbstractAsyncContextManager[Any]:
+    """Around a transaction beside the models' connection: the turn to write, where a process has its writers queue."""
+    client = connection()
+    return client.writing if isinstance(client, sqlite.Client) else nullcontext()
 
 
 @contextmanager

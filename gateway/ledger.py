@@ -50,11 +50,12 @@ class SqliteLedger:
         self._connection: sqlite3.Connection | None = None
 
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
-        running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
-        try:
-            return await running
-        except sqlite3.OperationalError as error:
-            raise Unavailable(AWAY) from error
+        async with database.writing():
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
+            try:
+                return await asyncio.shield(running)
+            except sqlite3.OperationalError as error:
+                raise Unavailable(AWAY) from error
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)

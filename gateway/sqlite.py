@@ -2,29 +2,61 @@
 
 SQLite begins a transaction as a reader, and a reader that turns writer while another writes is refused there and then,
 whatever the busy timeout; BEGIN IMMEDIATE waits its turn instead (https://sqlite.org/lang_transaction.html).
+
+Within a process writers queue for `Client.writing` first: SQLite has those that wait look again every few milliseconds,
+in no order, and the meter would keep changes waiting, and changes the meter.
 """
+
+import asyncio
+from typing import Any
 
 from tortoise.backends.base.client import TransactionalDBClient, TransactionContext
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
 
 
 class ImmediateTransaction(SqliteTransactionWrapper):
+    def __init__(self, connection: "Client") -> None:
+        super().__init__(connection)
+        self._writing = connection.writing
+        self._is_writing = False
+
     async def begin(self) -> None:
         await self._connection.rollback()  # of a BEGIN whose caller was cancelled before it could own it
+        await self._writing.acquire()
+        self._is_writing = True
         await self._connection.execute("BEGIN IMMEDIATE")
+
+    def end(self) -> None:
+        """Lets the next one write."""
+        if self._is_writing:
+            self._is_writing = False
+            self._writing.release()
 
 
 class ImmediateTransactionContext(SqliteTransactionContext):
+    connection: ImmediateTransaction
+
     async def __aenter__(self) -> TransactionalDBClient:
         try:
             return await super().__aenter__()
         except BaseException:  # a caller cancelled at BEGIN would leave the connection locked for good
+            self.connection.end()
             if self._trxlock.locked() and hasattr(self, "token"):
                 self._trxlock.release()
             raise
 
+    async def __aexit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        try:
+            await super().__aexit__(exc_type, exc_val, exc_tb)
+        finally:
+            self.connection.end()
+
 
 class Client(SqliteClient):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.writing = asyncio.Lock()
+
     def _in_transaction(self) -> TransactionContext:
         return ImmediateTransactionContext(ImmediateTransaction(self), self._lock)
 

@@ -104,7 +104,7 @@ async def test_every_answer_tells_the_time_once(client: httpx2.AsyncClient, monk
         ("/graphql?query={__typename}", 200),
         ("/oauth/revoke", 405),
         ("/api/projects/prj_1/", 401),
-        ("/authorize/prj_1?from=original", 400),
+        ("/authorize/prj_1?from=original", 401),
     ]:
         answer = await client.get(path)
         assert answer.status_code == status
