@@ -8,7 +8,6 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -23,6 +22,7 @@ from gateway.permissions import Permission
 from gateway.settings import Settings
 from models import Event, IssuedKey, KeyState, Session
 from tests.serving import serving
+from tests.wire import Wire
 from tests.world import issued_key, owned_project, person, role, template
 
 PARTNER = "https://partner.example"
@@ -212,52 +212,6 @@ async def test_nothing_can_be_lost_on_sqlite(database: str) -> None:
 
 
 # ---------------------------------------------------------------- a database that goes and comes back
-
-
-class Wire:
-    """Carries a PostgreSQL's connections, until it is cut."""
-
-    def __init__(self, database_url: str) -> None:
-        self._parts = urlsplit(database_url)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._port = 0
-        self._flows = asyncio.Event()
-        self._flows.set()
-
-    @property
-    def url(self) -> str:
-        return f"postgres://postgres@127.0.0.1:{self._port}{self._parts.path}"
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def hang(self) -> None:
-        self._flows.clear()
-
-    async def cut(self) -> None:
-        self._flows.set()
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        folder = parse_qs(self._parts.query)["host"][0]
-        far_reader, far_writer = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
-        for source, target in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._pump(source, target))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                await self._flows.wait()
-                target.write(data)
-                await target.drain()
-        finally:
-            target.close()
 
 
 @pytest.mark.skipif("TESSERA_TEST_POSTGRES_URL" in os.environ, reason="the wire goes to a Unix socket")
