@@ -17,7 +17,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.transactions import in_transaction
 
 from gateway.pricing import DAY_US, FRACTIONS_IN_UNIT, HOUR_US, Amount, first_of_month, micros
-from gateway.statements import Parameters, Row, Statement, inserting
+from gateway.statements import Parameters, Row, Statement, inserting, passed
 
 BATCH = 10_000
 COUNTS = ("requests", "refused", "units", "fraction")
@@ -99,9 +99,32 @@ def recording(dialect: str, records: Sequence[Row]) -> Statement:
 
 def adding(dialect: str, bucket: Bucket, sums: Iterable[Counted]) -> Statement:
     """What adds to buckets of one kind, which `rolled_up` gave, and answers with what each of them then holds."""
-    columns = ("key_id", bucket.column, *COUNTS)
-    rows = [(key_id, start, *counts) for key_id, start, counts in sums]
-    return inserting(dialect, bucket.table, columns, rows, _on_conflict(bucket))
+    return inserting(dialect, bucket.table, _columns(bucket), _rows(sums), _on_conflict(bucket))
+
+
+def at_once(position: int, records: Sequence[Record]) -> Statement:
+    """All that counts calls, in one statement of PostgreSQL; it answers with 0, and does nothing, where the head of the
+    event log is another.
+    """
+    sums = dict(summed_up([(key_id, at, (1, 0, units, fraction)) for key_id, at, units, fraction in records]))
+    values = [position, *passed("postgres", records)]
+    for bucket in reversed(BUCKETS):
+        values += passed("postgres", _rows(sums[bucket]))
+    return Statement(_at_once(), values)
+
+
+@cache
+def _at_once() -> str:
+    """PostgreSQL carries out what a statement does beside its answer from the last to the first: days go first."""
+    parameters = Parameters("postgres")
+    parts = [f"head AS (SELECT FROM event_head WHERE id = 1 AND position = {parameters.place(None)})"]
+    tables: list[tuple[str, tuple[str, ...], str]] = [("usage_records", RECORD, "")]
+    tables += [(bucket.table, _columns(bucket), _on_conflict(bucket)) for bucket in reversed(BUCKETS)]
+    for table, columns, conflict in tables:
+        names = ", ".join(columns)
+        rows = f"SELECT {names} FROM ({parameters.table(columns, [columns])}) AS passed CROSS JOIN head"
+        parts.append(f"{table}_written AS (INSERT INTO {table} ({names}) {rows} {conflict})")
+    return f"WITH {', '.join(parts)} SELECT count(*) FROM head"
 
 
 def unrecording(dialect: str, record: Record) -> Statement:
@@ -152,6 +175,14 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
     remaining = iter(items)
     while batch := list(islice(remaining, BATCH)):
         yield batch
+
+
+def _columns(bucket: Bucket) -> tuple[str, ...]:
+    return ("key_id", bucket.column, *COUNTS)
+
+
+def _rows(sums: Iterable[Counted]) -> list[Row]:
+    return [(key_id, start, *counts) for key_id, start, counts in sums]
 
 
 def _carried(counts: Sequence[int]) -> Counts:

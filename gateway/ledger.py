@@ -6,7 +6,7 @@ in a thread, as on PostgreSQL. It is committed where it returns and rolled back 
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
@@ -33,6 +33,9 @@ class Ledger(Protocol):
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
         """What the transaction returns, once it is durable. Raises Unavailable, and what the transaction raises."""
 
+    async def fetch(self, statement: Statement) -> Rows:
+        """The rows of a statement that is a transaction by itself, once it is durable. Raises as `run`."""
+
     async def close(self) -> None: ...
 
 
@@ -56,6 +59,9 @@ class SqliteLedger:
                 return await asyncio.shield(running)
             except sqlite3.OperationalError as error:
                 raise Unavailable(AWAY) from error
+
+    async def fetch(self, statement: Statement) -> Rows:
+        return await self.run(lambda: alone(statement))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -96,6 +102,11 @@ class SqliteLedger:
             self._connection.close()
 
 
+def alone(statement: Statement) -> Transaction[Rows]:
+    rows = yield statement
+    return rows
+
+
 class PostgresLedger:
     dialect = "postgres"
 
@@ -104,33 +115,40 @@ class PostgresLedger:
         self._connection: asyncpg.Connection | None = None
 
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
-        for attempt in range(ATTEMPTS):
-            try:
-                return await self._attempt(transaction)
-            except (
-                asyncpg.DeadlockDetectedError,
-                asyncpg.SerializationError,
-            ) as error:  # rolled back, so nothing was done
-                if attempt == ATTEMPTS - 1:
-                    raise Unavailable(AWAY) from error
-        raise AssertionError
+        async def attempt(connection: asyncpg.Connection) -> ResultT:
+            async with connection.transaction():
+                return await self._exhaust(connection, transaction())
+
+        return await self._tried(attempt)
+
+    async def fetch(self, statement: Statement) -> Rows:
+        async def attempt(connection: asyncpg.Connection) -> Rows:
+            rows: Rows = await connection.fetch(statement.sql, *statement.values)
+            return rows
+
+        return await self._tried(attempt)
 
     async def close(self) -> None:
         if self._connection:
             with suppress(*database.LOST):
                 await self._connection.close(timeout=CONNECT_SECONDS)
 
-    async def _attempt(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
+    async def _tried(self, attempt: Callable[[asyncpg.Connection], Awaitable[ResultT]]) -> ResultT:
+        for _ in range(ATTEMPTS):
+            with suppress(asyncpg.DeadlockDetectedError, asyncpg.SerializationError):  # rolled back: nothing was done
+                return await self._once(attempt)
+        raise Unavailable(AWAY)
+
+    async def _once(self, attempt: Callable[[asyncpg.Connection], Awaitable[ResultT]]) -> ResultT:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._connect()
-            async with self._connection.transaction():
-                return await self._exhaust(self._connection, transaction())
+            return await attempt(self._connection)
         except database.LOST as error:  # whether it was committed can't be known: it isn't tried again
             self._abandon()
             raise Unavailable(AWAY) from error
-        except BaseException:
-            self._abandon_broken()
+        except asyncio.CancelledError:
+            self._abandon()
             raise
 
     async def _exhaust(self, connection: asyncpg.Connection, steps: Transaction[ResultT]) -> ResultT:
@@ -153,7 +171,3 @@ class PostgresLedger:
         if self._connection:
             self._connection.terminate()
             self._connection = None
-
-    def _abandon_broken(self) -> None:
-        if self._connection and self._connection.is_in_transaction():
-            self._abandon()

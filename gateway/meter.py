@@ -22,6 +22,7 @@ from gateway.counting import (
     Counted,
     Record,
     adding,
+    at_once,
     recording,
     rolled_up,
     subtracting,
@@ -180,17 +181,25 @@ class Meter:
 
     async def _count_once(self, group: list[Waiting]) -> None:
         """Raises Moved, Unavailable."""
-        calls, position, began = (
-            [waiting.call for waiting in group],
-            self._learner.knowledge.position,
-            time.perf_counter(),
-        )
-        verdicts = await self._run(lambda: counting(self._ledger.dialect, position, calls))
+        calls, began = [waiting.call for waiting in group], time.perf_counter()
+        verdicts = await self._verdicts(calls)
         self._measures.wrote_group(len(calls), time.perf_counter() - began)
         for waiting, verdict in zip(group, verdicts, strict=True):
-            waiting.settle(
-                waiting.call._replace(spent=verdict) if isinstance(verdict, Spent) else verdict or waiting.call
-            )
+            if isinstance(verdict, Exceeded):
+                waiting.settle(verdict)
+            else:
+                waiting.settle(waiting.call._replace(spent=verdict) if verdict else waiting.call)
+
+    async def _verdicts(self, calls: Sequence[Metered]) -> Sequence[Verdict | None]:
+        """What `counting` says, where it takes more than one statement. Raises Moved, Unavailable."""
+        position = self._learner.knowledge.position
+        if self._ledger.dialect != "postgres" or not _are_unlimited(calls):
+            return await self._run(lambda: counting(self._ledger.dialect, position, calls))
+        async with self._writing:
+            [(heads,)] = await self._ledger.fetch(at_once(position, [call.record for call in calls]))
+        if not heads:
+            raise Moved
+        return [None] * len(calls)
 
     async def _run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
         async with self._writing:
@@ -237,7 +246,7 @@ def counting(dialect: str, position: int, calls: Sequence[Metered]) -> Transacti
     hours = rolled_up(counted, HOURS)
     days = yield adding(dialect, DAYS, rolled_up(hours, DAYS))
     months = yield adding(dialect, MONTHS, rolled_up(hours, MONTHS))
-    if all(call.allowed.limits is UNLIMITED for call in calls):
+    if _are_unlimited(calls):
         yield adding(dialect, HOURS, hours)
         yield recording(dialect, records)
         return [None] * len(calls)
@@ -265,6 +274,10 @@ def refusing(dialect: str, refused: Counter[tuple[str, int]]) -> Transaction[Non
     counted: list[Counted] = [(key_id, at, (0, quantity, 0, 0)) for (key_id, at), quantity in refused.items()]
     for bucket, sums in summed_up(counted):
         yield adding(dialect, bucket, sums)
+
+
+def _are_unlimited(calls: Sequence[Metered]) -> bool:
+    return all(call.allowed.limits is UNLIMITED for call in calls)
 
 
 def _counted(record: Record) -> Counted:
