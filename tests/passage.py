@@ -135,6 +135,8 @@ class Front:
         self.ended = asyncio.Event()
         """A call is over."""
         self.outgoing: dict[str, Any] = {}
+        self.before: Callable[[], None] = lambda: None
+        """Is called just before a call is passed on."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -149,6 +151,7 @@ class Front:
             "identity": [(b"x-tessera-key", b"key_1"), (b"x-request-id", b"abc")],
         }
         call = Outgoing(**known | self.outgoing)
+        self.before()
         try:
             await self.passing.pass_on(call, scope, receive, send)
         except BrokenOff as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientTimeout
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -493,9 +494,10 @@ async def test_no_connection_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     came = asyncio.Event()
     monkeypatch.setattr(connections, "CONNECTIONS_PER_UPSTREAM", 1)
-    async with spoken(wait, connect_seconds=0.01) as (_, front), front.line() as line:
+    async with spoken(wait) as (_, front), front.line() as line:
         await line.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await came.wait()
+        front.passing._connections._timeout = ClientTimeout(connect=0.01)
         await front.get("/")
     assert kinds(front) == [NeverReached]
 
@@ -681,6 +683,20 @@ async def test_a_connection_that_the_upstream_closed_meanwhile_is_not_used() -> 
             assert (await front.ask(request.encode())).body == b"x"
     assert upstream.connections == 4
     assert front.raised == []
+
+
+async def test_nor_is_one_whose_end_has_come_but_was_not_looked_at_yet() -> None:
+    def end() -> None:
+        for writer in upstream.open:
+            writer.write_eof()
+
+    async with echoing(ok(b"x")) as (upstream, front):
+        await front.get("/")
+        front.before = end
+        answer = await front.ask(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi")
+        assert answer.status_line == b"HTTP/1.1 200 OK"
+    assert upstream.connections == 2
+    assert [head.partition(b" ")[0] for head in upstream.heads] == [b"GET", b"POST"]
 
 
 class Closing:

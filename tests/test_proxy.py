@@ -1,5 +1,6 @@
 """A call with a key, through the gateway to the project's upstream and back."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway import logs
+from gateway.passing import BodyNeverCame, BrokenOff, CallerTooSlow, NeverReached, UpstreamFailed, UpstreamTooSlow
 from tests.gatehouse import Gatehouse, gatehouse, settings_of
 from tests.serving import serving
 
@@ -46,6 +49,40 @@ async def test_a_call_that_never_reached_its_upstream_is_not_counted(database_ur
         answer = await house.call()
         assert answer.status_code == 502
         assert (await house.counted()).requests == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "requests"),
+    [
+        (NeverReached("refused"), 502, 0),
+        (NeverReached("no connection in time", is_slow=True), 504, 0),
+        (BodyNeverCame("the body stopped"), 408, 0),
+        (CallerTooSlow("the body stopped"), 408, 1),
+        (UpstreamFailed("garbage"), 502, 1),
+        (UpstreamTooSlow("silence"), 504, 1),
+    ],
+    ids=repr,
+)
+async def test_a_call_without_an_answer_is_told_why_and_counts_where_the_upstream_was_reached(
+    house: Gatehouse, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, requests: int
+) -> None:
+    async def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("gateway.passing.Passing.pass_on", fail)
+    answer = await house.call()
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.headers.get("connection") == "close") is (status == 408)
+    assert (await house.counted()).requests == requests
+
+
+def test_a_fault_is_logged_with_its_traceback_and_an_answer_that_broke_off_is_none() -> None:
+    for error, is_logged in ((RuntimeError("a fault"), True), (BrokenOff("the upstream closed"), False)):
+        record = logging.LogRecord(
+            "uvicorn.error", logging.ERROR, "", 0, "in the app", None, (type(error), error, None)
+        )
+        assert logs._is_news(record) is is_logged
 
 
 async def test_a_refused_call_reaches_no_upstream_and_costs_nothing(house: Gatehouse) -> None:
