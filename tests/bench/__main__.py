@@ -1,59 +1,41 @@
-"""`make bench`: the tile query beside a no-op of the same web stack, in rounds that take turns.
+"""`make bench`: what the gateway does, beside its limits and its peers, in rounds that take turns.
 
-The machine's speed cancels out in the ratio: read that, and the figures only beside those of the same run.
+The machine's speed cancels out in the ratios: read those, and the figures only beside others of the same run.
 """
 
 import os
-import tempfile
-from pathlib import Path
-from statistics import median
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-import httpx2
 import typer
 import uvloop
 
-from tests.bench import servers, tiles
-from tests.bench.load import post, requests_per_second
+from tests.bench import authorize, peers, proxying, tiles
+from tests.bench.samples import WRK
+
+PARTS: dict[str, Callable[[int, float], Awaitable[None]]] = {
+    "authorize": authorize.decisions,
+    "flood": authorize.flood,
+    "proxy": proxying.calls,
+    "peers": peers.beside,
+    "tiles": tiles.beside_noop,
+}
 
 
 def main(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help=f"which of {', '.join(PARTS)}; all of them unless told")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="how often each is measured; the median counts")] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="how long, each time")] = 4,
 ) -> None:
-    uvloop.run(tile_query(rounds, seconds))
-
-
-async def tile_query(rounds: int, seconds: float) -> None:
-    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
-        async with servers.gateway(Path(folder)) as gateway, servers.noop(Path(folder)) as noop:
-            async with httpx2.AsyncClient(base_url=gateway, trust_env=False, timeout=60) as client:
-                print(f"seeding {tiles.TEMPLATES} templates over GraphQL", flush=True)
-                owner, project_id = await tiles.seed(client)
-                tiles.check(await owner.ask(tiles.QUERY, project=project_id))
-            body = tiles.body(project_id)
-            targets = {"tile query": f"{gateway}/graphql", "no-op Starlette": f"{noop}/graphql"}
-            requests = {name: post(url, owner.headers, body) for name, url in targets.items()}
-            print_table(await measured(targets, requests, rounds, seconds))
-
-
-async def measured(
-    targets: dict[str, str], requests: dict[str, bytes], rounds: int, seconds: float
-) -> dict[str, list[float]]:
-    figures: dict[str, list[float]] = {name: [] for name in targets}
-    for number in range(rounds):
-        for name, url in targets.items():
-            print(f"round {number + 1} of {rounds}: {name}", flush=True)
-            figures[name].append(await requests_per_second(url, requests[name], seconds=seconds))
-    return figures
-
-
-def print_table(figures: dict[str, list[float]]) -> None:
-    floor = median(figures["no-op Starlette"])
-    print(f"\n{'':20}{'requests/s':>12}{'lowest':>10}{'highest':>10}{'beside the no-op':>20}")
-    for name, each in figures.items():
-        print(f"{name:20}{median(each):12.1f}{min(each):10.1f}{max(each):10.1f}{median(each) / floor:20.4f}")
-    print(f"\n16 connections, one worker each, SQLite, load from the same machine; {os.cpu_count()} cores")
+    unknown = set(parts or ()) - set(PARTS)
+    if unknown:
+        raise typer.BadParameter(f"There is no {', '.join(unknown)}; there are {', '.join(PARTS)}.")
+    load = "wrk" if WRK else "a load generator in Python, which bounds the quickest"
+    print(f"{os.cpu_count()} cores, shared by servers, databases and the load, which is {load}", flush=True)
+    for name in parts or PARTS:
+        uvloop.run(PARTS[name](rounds, seconds))  # type: ignore[arg-type]  # each is a coroutine
 
 
 if __name__ == "__main__":

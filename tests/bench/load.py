@@ -15,6 +15,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, request: bytes) -> None:
         self.answers = 0
+        self.durations: list[float] = []
+        self._sent_at = 0.0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._request = request
         self._parser = httptools.HttpResponseParser(self)
@@ -22,7 +24,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one without being told so
-        self._transport.write(self._request)
+        self._send()
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -33,6 +35,11 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self.answers += 1
+        self.durations.append(perf_counter() - self._sent_at)
+        self._send()
+
+    def _send(self) -> None:
+        self._sent_at = perf_counter()
         self._transport.write(self._request)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -50,6 +57,26 @@ class Connection(asyncio.Protocol):
             self.ended.set_exception(error)
         else:
             self.ended.set_result(None)
+
+
+def request_bytes(url: str, headers: Mapping[str, str]) -> bytes:
+    """A GET."""
+    parts = urlsplit(url)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def answered_in(url: str, request: bytes, seconds: float, connections: int) -> list[float]:
+    """How many seconds each answer took that came within so many seconds. Raises if one is not a 200."""
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(connection_to(url, request)) for _ in range(connections)]
+        await answers(opened, seconds, at_least=connections)
+        return [duration for each in opened for duration in each.durations]
 
 
 def post(url: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -87,9 +114,9 @@ async def undisturbed(connections: list[Connection], seconds: float) -> None:
 
 
 @asynccontextmanager
-async def connection_to(url: str, request: bytes) -> AsyncIterator[Connection]:
+async def connection_to(url: str, request: bytes, kind: type[Connection] = Connection) -> AsyncIterator[Connection]:
     host, port = urlsplit(url).netloc.rsplit(":", 1)
-    _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(request), host, int(port))
+    _, connection = await asyncio.get_running_loop().create_connection(lambda: kind(request), host, int(port))
     try:
         yield connection
     finally:

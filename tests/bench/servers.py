@@ -6,7 +6,7 @@ import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -26,23 +26,30 @@ async def gateway(folder: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def noop(folder: Path) -> AsyncIterator[str]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    uvicorn = str(BIN / "uvicorn")
-    command = [uvicorn, "tests.bench.noop:app", f"--port={port}", "--log-level=warning", "--no-access-log"]
-    async with running(command, url, {}, folder / "noop.log"):
+    async with app("tests.bench.noop:app", folder) as (url, _):
         yield url
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], url: str, settings: Mapping[str, str], log: Path) -> AsyncIterator[None]:
+async def app(name: str, folder: Path, **environment: str) -> AsyncIterator[tuple[str, int]]:
+    """An ASGI app of these benchmarks, served as the gateway is: its URL, and its process's id."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(BIN / "uvicorn"), name, f"--port={port}", "--log-level=warning", "--no-access-log"]
+    async with running(command, url, environment, folder / f"{name.rpartition(':')[2]}.log") as pid:
+        yield url, pid
+
+
+@asynccontextmanager
+async def running(command: Sequence[str], url: str, settings: Mapping[str, str], log: Path) -> AsyncIterator[int]:
+    """Yields the process's id, once it answers."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("TESSERA_")}
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(*command, env={**bare, **settings}, stdout=sink, stderr=sink)
     try:
         if not await answering(process, url):
             raise silence(log)
-        yield
+        yield process.pid
     finally:
         if process.returncode is None:
             process.terminate()
@@ -57,11 +64,10 @@ async def answering(process: Process, url: str) -> bool:
     """Waits until it does; False if it ended before."""
     async with asyncio.timeout(60), httpx2.AsyncClient(trust_env=False) as client:
         while process.returncode is None:
-            try:
-                if (await client.get(f"{url}/healthz")).is_success:
-                    return True
-            except httpx2.TransportError:
-                await asyncio.sleep(0.05)
+            with suppress(httpx2.TransportError):
+                await client.get(f"{url}/healthz")
+                return True
+            await asyncio.sleep(0.05)
     return False
 
 

@@ -1,10 +1,17 @@
 """The tiles of a project of 50 templates, each with its role, fields, pending requests, issued keys and their users."""
 
 import json
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx2
+
+from tests.bench import servers
+from tests.bench.load import post, requests_per_second
 
 TEMPLATES, FIELDS, PENDING, ISSUED = 50, 4, 3, 5
 
@@ -101,3 +108,35 @@ def check(data: Any) -> None:
 
 def body(project_id: str) -> bytes:
     return json.dumps({"query": QUERY, "variables": {"project": project_id}}).encode()
+
+
+async def beside_noop(rounds: int, seconds: float) -> None:
+    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
+        async with servers.gateway(Path(folder)) as gateway, servers.noop(Path(folder)) as noop:
+            async with httpx2.AsyncClient(base_url=gateway, trust_env=False, timeout=60) as client:
+                print(f"seeding {TEMPLATES} templates over GraphQL", flush=True)
+                owner, project_id = await seed(client)
+                check(await owner.ask(QUERY, project=project_id))
+            asked = body(project_id)
+            targets = {"tile query": f"{gateway}/graphql", "no-op Starlette": f"{noop}/graphql"}
+            requests = {name: post(url, owner.headers, asked) for name, url in targets.items()}
+            print_table(await measured(targets, requests, rounds, seconds))
+
+
+async def measured(
+    targets: dict[str, str], requests: dict[str, bytes], rounds: int, seconds: float
+) -> dict[str, list[float]]:
+    figures: dict[str, list[float]] = {name: [] for name in targets}
+    for number in range(rounds):
+        for name, url in targets.items():
+            print(f"round {number + 1} of {rounds}: {name}", flush=True)
+            figures[name].append(await requests_per_second(url, requests[name], seconds=seconds))
+    return figures
+
+
+def print_table(figures: dict[str, list[float]]) -> None:
+    floor = median(figures["no-op Starlette"])
+    print(f"\n{'':20}{'requests/s':>12}{'lowest':>10}{'highest':>10}{'beside the no-op':>20}")
+    for name, each in figures.items():
+        print(f"{name:20}{median(each):12.1f}{min(each):10.1f}{max(each):10.1f}{median(each) / floor:20.4f}")
+    print(f"\n16 connections, one worker each, SQLite, load from the same machine; {os.cpu_count()} cores")
