@@ -1,6 +1,7 @@
 """The plain routes beside GraphQL, and how they say no: problem details (RFC 9457)."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -58,9 +59,14 @@ async def ready(_: Request) -> Response:
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    fields = {**NOT_STORED, **(headers or {})}
+    return Response(problem_body(status, detail), status, fields, "application/problem+json")
+
+
+@lru_cache(maxsize=256)
+def problem_body(status: int, detail: str) -> bytes:
     title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return json_response(body, "application/problem+json", headers, status)
+    return orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
 
 
 async def _refused(_: Request, error: Exception) -> Response:

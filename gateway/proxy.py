@@ -25,7 +25,7 @@ from gateway.heard import (
     asked_of_proxy,
     question_in,
 )
-from gateway.http import problem
+from gateway.http import problem_body
 from gateway.meter import Meter, Metered, unavailable
 from gateway.metrics import Measures
 from gateway.passing import (
@@ -58,18 +58,18 @@ class DataPlane:
         """Serves a call whose path, as it was sent, begins with one of PREFIXES."""
         heard = Heard(scope, path, self._ids)
         if path.startswith(AUTHORIZE):
-            await self._authorize(heard, receive, send)
+            await self._authorize(heard, send)
         else:
             await self._pass_on(heard, receive, send)
 
-    async def _authorize(self, heard: Heard, receive: Receive, send: Send) -> None:
+    async def _authorize(self, heard: Heard, send: Send) -> None:
         question = question_in(heard.path, heard.scope["query_string"])
         try:
             outcome = await self._admission.admit(asked_of_authorize(heard, question))
         except Unserved as unserved:
             outcome = await self._unserved(unserved.denied, heard)
         if isinstance(outcome, Denied):
-            await self._refuse(as_403(outcome) if question.is_403_alone else outcome, heard, receive, send)
+            await self._refuse(as_403(outcome) if question.is_403_alone else outcome, heard, send)
             return
         self._measures.allowed += 1
         fields = [
@@ -88,13 +88,13 @@ class DataPlane:
         except Unserved as unserved:
             outcome = await self._unserved(unserved.denied, heard)
         if isinstance(outcome, Denied):
-            await self._refuse(outcome, heard, receive, send)
+            await self._refuse(outcome, heard, send)
             return
         self._measures.allowed += 1
         if failed := await self._failure_of(outcome, heard, receive, send):
             if failed.status >= 500:
                 self._measures.upstream_failures[failed.status] += 1
-            await answer(failed, heard, receive, send)
+            await answer(failed, heard, send)
 
     async def _unserved(self, denied: Denied, heard: Heard) -> Denied:
         """Why the request isn't served; but who has no good key of the project is told that, as on every other."""
@@ -133,9 +133,9 @@ class DataPlane:
             return Denied(504, "The project's service could not be reached in time; the call is not counted.")
         return Denied(502, "The project's service could not be reached; the call is not counted.")
 
-    async def _refuse(self, denied: Denied, heard: Heard, receive: Receive, send: Send) -> None:
+    async def _refuse(self, denied: Denied, heard: Heard, send: Send) -> None:
         self._measures.refused[denied.status] += 1
-        await answer(denied, heard, receive, send)
+        await answer(denied, heard, send)
 
 
 def outgoing(admitted: Admitted, heard: Heard) -> Outgoing:
@@ -161,15 +161,24 @@ def as_403(denied: Denied) -> Denied:
     return denied._replace(status=403, headers=[*denied.headers, (b"x-tessera-status", str(denied.status).encode())])
 
 
-async def answer(denied: Denied, heard: Heard, receive: Receive, send: Send) -> None:
+async def answer(denied: Denied, heard: Heard, send: Send) -> None:
     """The refusal as problem details (RFC 9457)."""
-    response = problem(denied.status, denied.detail)
-    response.raw_headers += [(REQUEST_ID, heard.request_id), dated(), *denied.headers]
+    body = problem_body(denied.status, denied.detail)
+    fields = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (REQUEST_ID, heard.request_id),
+        dated(),
+        *denied.headers,
+    ]
     if denied.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
+        fields.append((b"www-authenticate", b"Bearer"))
     if denied.retry_after is not None:
-        response.headers["Retry-After"] = str(denied.retry_after)
-    await response(heard.scope, receive, send)
+        fields.append((b"retry-after", b"%d" % denied.retry_after))
+    kind = "websocket.http.response" if heard.scope["type"] == "websocket" else "http.response"
+    await send({"type": f"{kind}.start", "status": denied.status, "headers": fields})
+    await send({"type": f"{kind}.body", "body": body})
 
 
 def dated() -> Header:

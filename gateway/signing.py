@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jwt
+import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from tortoise.exceptions import IntegrityError
 from tortoise.transactions import in_transaction
@@ -22,6 +23,8 @@ KEY_TYP = "tessera-key+jwt"
 SESSION_TYP = "tessera-session+jwt"
 KEY_CLAIMS = ["iss", "sub", "aud", "jti", "role", "iat"]
 SESSION_CLAIMS = ["iss", "sub", "jti", "iat", "exp"]
+KEY_BEGINNING = urlsafe_b64encode(b'{"typ":"tessera-key+jwt"').decode()
+"""What every token of an issued key begins with."""
 LONGEST_TOKEN = 4096
 PURPOSE = "signing key"
 
@@ -39,16 +42,24 @@ def typ_of(token: str) -> str:
 
 
 def claimed(token: str) -> tuple[str, str]:
-    """The `kid` and the `jti` that a token claims, unverified. Raises BadToken where it is none of an issued key."""
-    header = _header(token)
+    """The `kid` and the `jti` that a token claims, unverified. Raises BadToken where it is none of an issued key.
+
+    Nearly all that is no key falls here, in a few steps: a flood of forged ones is to cost little.
+    """
+    parts = token.split(".")
+    if len(parts) != 3 or not token.startswith(KEY_BEGINNING):
+        raise BadToken
     try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError as error:
+        kid, jti = _member(parts[0], "kid"), _member(parts[1], "jti")
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BadToken from error
-    kid, jti = header.get("kid"), claims.get("jti")
-    if header.get("typ") != KEY_TYP or not isinstance(kid, str) or not isinstance(jti, str):
+    if not isinstance(kid, str) or not isinstance(jti, str):
         raise BadToken
     return kid, jti
+
+
+def _member(part: str, name: str) -> Any:
+    return orjson.loads(urlsafe_b64decode(part + "=="))[name]
 
 
 def key_header(kid: str) -> dict[str, str]:
