@@ -19,7 +19,8 @@ async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list
     """The rules of each project in their order; the actor must manage it in person, else it is left out."""
     readable = await permitted(actor, ACTION, project_ids)
     rules: dict[str, list[models.RouteRule]] = {project_id: [] for project_id in readable}
-    for rule in await models.RouteRule.filter(project_id__in=readable).order_by("position"):
+    found = models.RouteRule.filter(project_id__in=readable).order_by("position")
+    for rule in await found if readable else ():
         rules[rule.project_id].append(rule)
     return rules
 

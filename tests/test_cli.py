@@ -266,7 +266,8 @@ async def test_commands_refuse_a_postgresql_that_was_not_migrated(database_url: 
         await connection().execute_script("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     for arguments in (("serve", "--port", "0"), ("user", "disable", "ada@example.org")):
         complaint = await asyncio.to_thread(tessera.complaint, *arguments)
-        assert complaint == "The database lacks 0001_the_whole: call `tessera migrate` first."
+        assert complaint.startswith("The database lacks 0001_the_whole, ")
+        assert complaint.endswith(": call `tessera migrate` first.")
     assert await asyncio.to_thread(tessera.said, "migrate")
     assert await asyncio.to_thread(tessera.complaint, "user", "disable", "nobody") == "There is no such account."
 
