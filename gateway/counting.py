@@ -21,6 +21,7 @@ from gateway.statements import Parameters, Row, Statement, inserting, passed
 
 BATCH = 10_000
 COUNTS = ("requests", "refused", "units", "fraction")
+SQLITE_AT_ONCE = "INSERT INTO counted_at_once VALUES (?, ?, ?, ?, ?)"
 RECORD = ("key_id", "called_at", "units", "fraction")
 
 Record = tuple[str, int, int, int]  # a key, microseconds, units and fraction of the cost
@@ -99,18 +100,28 @@ def recording(dialect: str, records: Sequence[Row]) -> Statement:
 
 def adding(dialect: str, bucket: Bucket, sums: Iterable[Counted]) -> Statement:
     """What adds to buckets of one kind, which `rolled_up` gave, and answers with what each of them then holds."""
-    return inserting(dialect, bucket.table, _columns(bucket), _rows(sums), _on_conflict(bucket))
+    answer = f"RETURNING key_id, {bucket.column}, requests, units, fraction"
+    return inserting(dialect, bucket.table, _columns(bucket), _rows(sums), f"{_on_conflict(bucket)} {answer}")
 
 
-def at_once(position: int, records: Sequence[Record]) -> Statement:
-    """All that counts calls, in one statement of PostgreSQL; it answers with 0, and does nothing, where the head of the
-    event log is another.
+def at_once(dialect: str, position: int, records: Sequence[Record]) -> Statement:
+    """All that counts calls, in one statement, which does nothing where the head of the event log is another.
+
+    PostgreSQL then answers with 0. SQLite, whose connection was made ready by `sqlite_at_once`, refuses it.
     """
     sums = dict(summed_up([(key_id, at, (1, 0, units, fraction)) for key_id, at, units, fraction in records]))
-    values = [position, *passed("postgres", records)]
+    values = [position, *passed(dialect, records)]
     for bucket in reversed(BUCKETS):
-        values += passed("postgres", _rows(sums[bucket]))
-    return Statement(_at_once(), values)
+        values += passed(dialect, _rows(sums[bucket]))
+    return Statement(
+        "INSERT INTO counted_at_once VALUES (?, ?, ?, ?, ?)" if dialect == "sqlite" else _at_once(), values
+    )
+
+
+def _tables() -> list[tuple[str, tuple[str, ...], str]]:
+    """Where calls are counted: each table, its columns, and what is done with a row that is there already."""
+    buckets = [(bucket.table, _columns(bucket), _on_conflict(bucket)) for bucket in reversed(BUCKETS)]
+    return [("usage_records", RECORD, ""), *buckets]
 
 
 @cache
@@ -118,13 +129,33 @@ def _at_once() -> str:
     """PostgreSQL carries out what a statement does beside its answer from the last to the first: days go first."""
     parameters = Parameters("postgres")
     parts = [f"head AS (SELECT FROM event_head WHERE id = 1 AND position = {parameters.place(None)})"]
-    tables: list[tuple[str, tuple[str, ...], str]] = [("usage_records", RECORD, "")]
-    tables += [(bucket.table, _columns(bucket), _on_conflict(bucket)) for bucket in reversed(BUCKETS)]
-    for table, columns, conflict in tables:
+    for table, columns, conflict in _tables():
         names = ", ".join(columns)
         rows = f"SELECT {names} FROM ({parameters.table(columns, [columns])}) AS passed CROSS JOIN head"
         parts.append(f"{table}_written AS (INSERT INTO {table} ({names}) {rows} {conflict})")
     return f"WITH {', '.join(parts)} SELECT count(*) FROM head"
+
+
+def sqlite_at_once() -> Iterator[str]:
+    """What a connection of SQLite needs for `at_once`: a view whose trigger carries it out, in one step of the library.
+
+    Each step and each row lets another thread run Python, and has to wait for it to be let run again.
+    """
+    yield (
+        "CREATE TEMP VIEW counted_at_once AS SELECT 0 AS position, '' AS usage_records, '' AS usage_hours,"
+        " '' AS usage_months, '' AS usage_days"
+    )
+    written = []
+    for table, columns, conflict in reversed(_tables()):
+        names = ", ".join(columns)
+        values = ", ".join(f"json_extract(value, '$[{index}]')" for index, _ in enumerate(columns))
+        rows = f"SELECT {values} FROM json_each(NEW.{table}) WHERE true"
+        written.append(f"INSERT INTO {table} ({names}) {rows} {conflict};")
+    yield (
+        "CREATE TEMP TRIGGER counting_at_once INSTEAD OF INSERT ON counted_at_once BEGIN"
+        " SELECT RAISE(ABORT, 'moved') FROM main.event_head WHERE id = 1 AND position <> NEW.position;"
+        f" {' '.join(written)} END"
+    )
 
 
 def unrecording(dialect: str, record: Record) -> Statement:
@@ -212,5 +243,4 @@ def _on_conflict(bucket: Bucket) -> str:
             requests = {table}.requests + excluded.requests,
             refused = {table}.refused + excluded.refused,
             units = {table}.units + excluded.units + {fraction} / {FRACTIONS_IN_UNIT},
-            fraction = {fraction} % {FRACTIONS_IN_UNIT}
-        RETURNING key_id, {column}, requests, units, fraction"""
+            fraction = {fraction} % {FRACTIONS_IN_UNIT}"""

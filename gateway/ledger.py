@@ -9,11 +9,13 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
 
 from gateway import database
+from gateway.counting import Record, at_once, sqlite_at_once
 from gateway.errors import Unavailable
 from gateway.statements import Statement
 
@@ -33,8 +35,8 @@ class Ledger(Protocol):
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
         """What the transaction returns, once it is durable. Raises Unavailable, and what the transaction raises."""
 
-    async def fetch(self, statement: Statement) -> Rows:
-        """The rows of a statement that is a transaction by itself, once it is durable. Raises as `run`."""
+    async def count(self, position: int, records: Sequence[Record]) -> bool:
+        """Counts calls once the head of the event log is seen to be this position; whether it was. Raises as `run`."""
 
     async def close(self) -> None: ...
 
@@ -53,24 +55,38 @@ class SqliteLedger:
         self._connection: sqlite3.Connection | None = None
 
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
-        async with database.writing():
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, transaction)
-            try:
-                return await asyncio.shield(running)
-            except sqlite3.OperationalError as error:
-                raise Unavailable(AWAY) from error
+        return await self._in_thread(partial(self._run, transaction))
 
-    async def fetch(self, statement: Statement) -> Rows:
-        return await self.run(lambda: alone(statement))
+    async def count(self, position: int, records: Sequence[Record]) -> bool:
+        return await self._in_thread(partial(self._count, at_once(self.dialect, position, records)))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
-    def _run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
+    async def _in_thread(self, act: Callable[[], ResultT]) -> ResultT:
+        async with database.writing():
+            try:
+                return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, act))
+            except sqlite3.OperationalError as error:
+                raise Unavailable(AWAY) from error
+
+    def _count(self, statement: Statement) -> bool:
+        try:
+            self._opened().execute(*statement)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+                raise
+            return False
+        return True
+
+    def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._connect()
-        connection = self._connection
+        return self._connection
+
+    def _run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
+        connection = self._opened()
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = self._exhaust(connection, transaction())
@@ -95,16 +111,13 @@ class SqliteLedger:
         connection = sqlite3.connect(pragmas.pop("file_path"), isolation_level=None, check_same_thread=False)
         for name, value in pragmas.items():
             connection.execute(f"PRAGMA {name}={value}")
+        for preparation in sqlite_at_once():
+            connection.execute(preparation)
         return connection
 
     def _close(self) -> None:
         if self._connection:
             self._connection.close()
-
-
-def alone(statement: Statement) -> Transaction[Rows]:
-    rows = yield statement
-    return rows
 
 
 class PostgresLedger:
@@ -121,10 +134,11 @@ class PostgresLedger:
 
         return await self._tried(attempt)
 
-    async def fetch(self, statement: Statement) -> Rows:
-        async def attempt(connection: asyncpg.Connection) -> Rows:
-            rows: Rows = await connection.fetch(statement.sql, *statement.values)
-            return rows
+    async def count(self, position: int, records: Sequence[Record]) -> bool:
+        statement = at_once(self.dialect, position, records)
+
+        async def attempt(connection: asyncpg.Connection) -> bool:
+            return bool(await connection.fetchval(statement.sql, *statement.values))
 
         return await self._tried(attempt)
 

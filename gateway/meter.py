@@ -22,7 +22,6 @@ from gateway.counting import (
     Counted,
     Record,
     adding,
-    at_once,
     recording,
     rolled_up,
     subtracting,
@@ -193,12 +192,11 @@ class Meter:
     async def _verdicts(self, calls: Sequence[Metered]) -> Sequence[Verdict | None]:
         """What `counting` says, where it takes more than one statement. Raises Moved, Unavailable."""
         position = self._learner.knowledge.position
-        if self._ledger.dialect != "postgres" or not _are_unlimited(calls):
+        if not all(call.allowed.limits is UNLIMITED for call in calls):
             return await self._run(lambda: counting(self._ledger.dialect, position, calls))
         async with self._writing:
-            [(heads,)] = await self._ledger.fetch(at_once(position, [call.record for call in calls]))
-        if not heads:
-            raise Moved
+            if not await self._ledger.count(position, [call.record for call in calls]):
+                raise Moved
         return [None] * len(calls)
 
     async def _run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
@@ -233,8 +231,8 @@ class Meter:
 # The meter's transactions
 
 
-def counting(dialect: str, position: int, calls: Sequence[Metered]) -> Transaction[Sequence[Verdict | None]]:
-    """Counts those of the calls that fit in their quotas; a verdict for each call of a key that has any.
+def counting(dialect: str, position: int, calls: Sequence[Metered]) -> Transaction[Sequence[Verdict]]:
+    """Counts those of the calls that fit in their quotas; a verdict on each.
 
     Raises Moved, before anything is written.
     """
@@ -242,14 +240,9 @@ def counting(dialect: str, position: int, calls: Sequence[Metered]) -> Transacti
     if head[0][0] != position:
         raise Moved
     records = [call.record for call in calls]
-    counted = [_counted(record) for record in records]
-    hours = rolled_up(counted, HOURS)
+    hours = rolled_up([_counted(record) for record in records], HOURS)
     days = yield adding(dialect, DAYS, rolled_up(hours, DAYS))
     months = yield adding(dialect, MONTHS, rolled_up(hours, MONTHS))
-    if _are_unlimited(calls):
-        yield adding(dialect, HOURS, hours)
-        yield recording(dialect, records)
-        return [None] * len(calls)
     counters = Counters(days, months, records)
     verdicts = [counters.verdict(call.record, call.allowed.limits) for call in calls]
     over = [record for record, verdict in zip(records, verdicts, strict=True) if isinstance(verdict, Exceeded)]
@@ -274,10 +267,6 @@ def refusing(dialect: str, refused: Counter[tuple[str, int]]) -> Transaction[Non
     counted: list[Counted] = [(key_id, at, (0, quantity, 0, 0)) for (key_id, at), quantity in refused.items()]
     for bucket, sums in summed_up(counted):
         yield adding(dialect, bucket, sums)
-
-
-def _are_unlimited(calls: Sequence[Metered]) -> bool:
-    return all(call.allowed.limits is UNLIMITED for call in calls)
 
 
 def _counted(record: Record) -> Counted:

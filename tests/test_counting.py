@@ -66,10 +66,10 @@ async def test_one_statement_takes_its_rows_in_the_order_that_all_take_them_in(
     record = (key.id, micros(clock.now()), 1, 0)
     pool = cast(AsyncpgDBClient, connection())
     async with pool.acquire_connection() as holder, pool.acquire_connection() as counter:
-        await counter.fetch(*flat(counting.at_once(0, [record])))
+        await counter.fetch(*flat(counting.at_once("postgres", 0, [record])))
         async with holder.transaction():
             await holder.fetch(f"SELECT 1 FROM {first} FOR UPDATE")  # noqa: S608  # a table of ours
-            counting_again = asyncio.create_task(counter.fetch(*flat(counting.at_once(0, [record]))))
+            counting_again = asyncio.create_task(counter.fetch(*flat(counting.at_once("postgres", 0, [record]))))
             await until_blocked(holder, counting_again)
             taken = [table for table in order if await is_taken(pool, table)]
         await counting_again
