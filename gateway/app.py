@@ -18,6 +18,7 @@ from gateway.attempts import Attempts
 from gateway.auth import Authenticator
 from gateway.decisions import Decider
 from gateway.events import Cursors, EventLog
+from gateway.export_routes import Exports
 from gateway.heard import path_of
 from gateway.knowledge import Knowledge
 from gateway.learning import Learner
@@ -86,7 +87,7 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
             Route("/graphql", view),
             WebSocketRoute("/graphql", view),
             *http.routes(services.keyring, metrics),
-            *_oauth(services).routes(),
+            *_with_credentials(services),
         ],
         middleware=[Middleware(AccessLog, request_id_of), *_cors(settings)],
         exception_handlers=http.EXCEPTION_HANDLERS,
@@ -174,8 +175,10 @@ class Gateway:
         )
 
 
-def _oauth(services: Services) -> oauth.Endpoints:
-    credentials = Credentials(services.settings.public_url, services.settings.allowed_origins)
+def _with_credentials(services: Services) -> list[Route]:
+    """The plain routes that ask who calls."""
+    settings = services.settings
+    credentials = Credentials(settings.public_url, settings.allowed_origins)
 
     def credential_of(request: Request) -> str | None:
         try:
@@ -184,7 +187,10 @@ def _oauth(services: Services) -> oauth.Endpoints:
             raise HTTPException(refusal.status, refusal.message) from None
 
     authenticator = Authenticator(services.keyring, services.sessions, services.log)
-    return oauth.Endpoints(authenticator, services.attempts, services.log, credential_of)
+    return [
+        *oauth.Endpoints(authenticator, services.attempts, services.log, credential_of).routes(),
+        *Exports(authenticator, credential_of, settings.record_retention_days).routes(),
+    ]
 
 
 def _cors(settings: Settings) -> list[Middleware]:
@@ -198,6 +204,6 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Last-Event-ID", REQUEST_ID, CSRF_HEADER],
             allow_credentials=True,
-            expose_headers=[REQUEST_ID, "Retry-After"],
+            expose_headers=[REQUEST_ID, "Retry-After", "Content-Disposition"],
         )
     ]

@@ -58,15 +58,16 @@ async def ready(_: Request) -> Response:
     return json_response({"status": "ready"})
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **members: str) -> Response:
+    """The refusal as RFC 9457 has it; `members` are its extensions."""
     fields = {**NOT_STORED, **(headers or {})}
-    return Response(problem_body(status, detail), status, fields, "application/problem+json")
+    return Response(problem_body(status, detail, **members), status, fields, "application/problem+json")
 
 
 @lru_cache(maxsize=256)
-def problem_body(status: int, detail: str) -> bytes:
+def problem_body(status: int, detail: str, **members: str) -> bytes:
     title = HTTPStatus(status).phrase
-    return orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    return orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})
 
 
 async def _refused(_: Request, error: Exception) -> Response:

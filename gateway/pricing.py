@@ -32,6 +32,7 @@ _EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = timedelta(hours=1)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)")
 _OUTSIDE_CALENDAR = "The period is outside the calendar: its instants must be in the years 0001 to 9999."
 
 
@@ -106,6 +107,16 @@ def plain(value: Decimal) -> str:
 
 
 # Periods
+
+
+def parse_instant(text: str) -> datetime:
+    """The instant, in UTC, that ISO 8601 with an offset writes so. BadInput where it is none."""
+    if not _INSTANT.fullmatch(text):
+        raise BadInput("An instant is ISO 8601 with an offset, as in 2026-11-23T10:26:00Z.")
+    try:
+        return datetime.fromisoformat(text.upper().replace(",", ".")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadInput("There is no such instant.") from None
 
 
 def micros(instant: datetime) -> int:

@@ -8,7 +8,7 @@ buckets that it touches.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -73,8 +73,8 @@ async def of_projects(
     found: dict[str, dict[str, Totals]] = {project_id: {} for project_id in project_ids}
     spans = _spans([micros(period.start), micros(period.end)], (DAY_US, HOUR_US), raw_kept_from)
     rows = await _sums(_Keys(list(found), by), spans, "owner, part") if found else []
-    for row in rows:
-        found[row["owner"]][row["part"]] = _totals(row)
+    for row, totals in _counted(rows):
+        found[row["owner"]][row["part"]] = totals
     return found
 
 
@@ -97,6 +97,35 @@ async def series(
     return {project_id: [Totals.of(counts) for counts in points] for project_id, points in sums.items()}
 
 
+def by_step(
+    project_id: str, by: Grouping, boundaries: Sequence[datetime], raw_kept_from: datetime | None = None
+) -> AsyncIterator[tuple[Period, dict[str, Totals]]]:
+    """The totals of a project's groups between each boundary and the next, a step at a time, in one statement each.
+
+    Groups without calls are left out. All steps add up as in `series`. PeriodTooFine as `of_keys`, before any is read.
+    """
+    edges = [micros(boundary) for boundary in boundaries]
+    _spans(edges, (DAY_US, HOUR_US), raw_kept_from)
+    return _by_step(_Keys([project_id], by), edges)
+
+
+async def _by_step(keys: "_Keys", edges: Sequence[int]) -> AsyncIterator[tuple[Period, dict[str, Totals]]]:
+    for start, end in pairwise(edges):
+        spans = _spans([start, end], (DAY_US, HOUR_US))
+        if start != edges[0]:
+            spans[CUT_HOURS] = list(_begun_since(start, spans.get(CUT_HOURS, ())))
+        rows = await _sums(keys, {width: found for width, found in spans.items() if found}, "part")
+        groups = {row["part"]: totals for row, totals in _counted(rows)}
+        yield Period(instant_of(start), instant_of(end)), groups
+
+
+def _begun_since(start: int, spans: Iterable[Span]) -> Iterator[Span]:
+    """Spans of hours without the hour that was under way: it belongs to the step before."""
+    for low, high in spans:
+        if (first := max(low, -(-start // HOUR_US) * HOUR_US)) < high:
+            yield first, high
+
+
 async def last_calls(_: Actor, key_ids: Sequence[str]) -> dict[str, datetime]:
     """When a call was last let through with each of these keys; to the hour, where its record is past retention."""
     parameters = Parameters(connection().capabilities.dialect)
@@ -110,9 +139,8 @@ async def last_calls(_: Actor, key_ids: Sequence[str]) -> dict[str, datetime]:
 
 
 def dearest_first(groups: Mapping[str, Totals]) -> list[tuple[str, Totals]]:
-    """The groups that counted anything, those with the highest cost first, then by id."""
-    counted = sorted((id, totals) for id, totals in groups.items() if totals != Totals())
-    return sorted(counted, key=lambda group: group[1].cost, reverse=True)
+    """Those with the highest cost first, then by id."""
+    return sorted(sorted(groups.items()), key=lambda group: group[1].cost, reverse=True)
 
 
 def records_kept_from(now: datetime, retention_days: int) -> datetime:
@@ -122,6 +150,13 @@ def records_kept_from(now: datetime, retention_days: int) -> datetime:
     """
     past = now - timedelta(days=retention_days)
     return past.replace(minute=0, second=0, microsecond=0)
+
+
+def _counted(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Totals]]:
+    """Each with its totals, less those of nothing: a bucket may hold that, once its calls are taken back."""
+    for row in rows:
+        if (totals := _totals(row)) != Totals():
+            yield row, totals
 
 
 def _totals(row: Mapping[str, Any]) -> Totals:

@@ -4,14 +4,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tortoise.exceptions import IntegrityError
 
@@ -21,124 +20,34 @@ from gateway.database import connection
 from gateway.errors import PeriodTooFine
 from gateway.pricing import Amount, Granularity, Period, between, cost, month, plain, steps
 from gateway.usage import Grouping, Totals
-from models import IssuedKey, KeyRequest, Project, RequestState, Role, Template, UsageDay, UsageHour, UsageRecord, User
-from models.fields import fold
+from models import UsageDay, UsageHour, UsageMonth, UsageRecord
+from tests.ledger import (
+    END,
+    HOUR,
+    MICROSECOND,
+    START,
+    ZONES,
+    Ledger,
+    coefficients,
+    cuts,
+    few_instants,
+    instants,
+    new_ledger,
+    over_examples,
+    periods,
+    prices,
+    random_calls,
+    random_refusals,
+)
 from tests.statements import statements
-
-MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
-START = datetime(2026, 3, 20, tzinfo=UTC)
-END = datetime(2026, 4, 20, tzinfo=UTC)
-ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Chatham", "America/St_Johns"]
-
-# Its database is one for all examples, on purpose: what was counted before must not matter.
-over_examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-# What was called, remembered in plain Python
-
-
-@dataclass
-class Ledger:
-    keys: list[IssuedKey]
-    calls: list[Call] = field(default_factory=list)
-    refusals: list[Refused] = field(default_factory=list)
-
-    def total(self, period: Period, keys: Iterable[IssuedKey]) -> Totals:
-        """What the calls of keys add up to. Refused calls are known by the hour alone."""
-        ids = {key.id for key in keys}
-        costs = [call.cost for call in self.calls if call.key_id in ids and period.start <= call.called_at < period.end]
-        refused = [
-            refusal.quantity
-            for refusal in self.refusals
-            if refusal.key_id in ids and hour_of(period.start) <= hour_of(refusal.refused_at) < period.end
-        ]
-        return Totals(len(costs), sum(refused), Amount.carried(0, sum(int(one.scaleb(10)) for one in costs)))
-
-    def grouped(self, project_id: str, by: Grouping, period: Period) -> dict[str, Totals]:
-        groups: dict[str, list[IssuedKey]] = {}
-        for key in self.of(project_id):
-            groups.setdefault(getattr(key, by), []).append(key)
-        totals = {group: self.total(period, keys) for group, keys in groups.items()}
-        return {group: total for group, total in totals.items() if total != Totals()}
-
-    def of(self, project_id: str) -> list[IssuedKey]:
-        return [key for key in self.keys if key.project_id == project_id]
-
-    async def count(self, calls: Iterable[Call], refusals: Iterable[Refused] = ()) -> None:
-        calls, refusals = list(calls), list(refusals)
-        await counting.record(calls)
-        await counting.refuse(refusals)
-        self.calls += calls
-        self.refusals += refusals
-
-
-def hour_of(instant: datetime) -> datetime:
-    return instant.replace(minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture
 async def ledger(database: str) -> Ledger:
-    """Two projects of two templates, and two users who hold a key from each."""
-    users = [await make_user(name) for name in ("Ada", "Bo")]
-    templates = [await make_template(project, name) for project in ("Maps", "Words") for name in ("Basic", "Pro")]
-    return Ledger([await make_key(template, user) for template in templates for user in users])
-
-
-async def make_user(name: str) -> User:
-    email = f"{name}@example.org"
-    return await User.create(
-        email=email, email_folded=fold(email), name=name, name_folded=fold(name), password_hash="none"
-    )
-
-
-async def make_template(project_name: str, name: str) -> Template:
-    folded = {"name_folded": fold(project_name), "currency": "EUR"}
-    project, _ = await Project.get_or_create(defaults=folded, name=project_name)
-    role, _ = await Role.get_or_create(defaults={"name_folded": "caller"}, project=project, name="caller")
-    return await Template.create(project=project, role=role, name=name, name_folded=fold(name), position=1)
-
-
-async def make_key(template: Template, user: User) -> IssuedKey:
-    whose: dict[str, Any] = {"project_id": template.project_id, "template": template, "user": user}
-    request = await KeyRequest.create(**whose, requested_at=START, decided_at=START, state=RequestState.APPROVED)
-    named: dict[str, Any] = {"name": template.name, "name_folded": template.name_folded}
-    return await IssuedKey.create(request=request, role_id=template.role_id, **whose, **named, received_at=START)
-
-
-def random_calls(ledger: Ledger, quantity: int) -> list[Call]:
-    """Calls in bursts, some of them on the hour, with costs of all ten decimals."""
-    dice = random.Random(2026)  # noqa: S311  # a proof that fails must fail again
-    bursts = [START + dice.randrange((END - START) // MICROSECOND) * MICROSECOND for _ in range(60)]
-    bursts += [hour_of(burst) for burst in bursts[:20]]
-    return [
-        Call(
-            dice.choice(ledger.keys).id,
-            dice.choice(bursts) + timedelta(microseconds=dice.choice([-1, 0, 1, dice.randrange(9_000_000_000)])),
-            Decimal(dice.randrange(10 ** dice.randrange(1, 21))).scaleb(-10),
-        )
-        for _ in range(quantity)
-    ]
-
-
-def random_refusals(ledger: Ledger, quantity: int) -> list[Refused]:
-    dice = random.Random(2027)  # noqa: S311  # the same
-    span = (END - START) // timedelta(seconds=1)
-    return [
-        Refused(dice.choice(ledger.keys).id, START + timedelta(seconds=dice.randrange(span)), dice.randrange(1, 5))
-        for _ in range(quantity)
-    ]
+    return await new_ledger()
 
 
 # Reports
-
-odd = st.integers(0, (END - START) // MICROSECOND).map(lambda us: START + timedelta(microseconds=us))
-hours = odd.map(hour_of) | odd.map(lambda at: hour_of(at).replace(hour=0))
-instants = odd | hours | hours.map(lambda at: at + MICROSECOND) | hours.map(lambda at: at - MICROSECOND)
-few_instants = st.builds(
-    lambda days, at: START + days + (at - START) % HOUR, st.sampled_from([0 * DAY, 1 * DAY]), instants
-)
-periods = st.sets(instants, min_size=2, max_size=2).map(lambda two: between(min(two), max(two)))
-costs = st.integers(0, 10**20 - 1).map(lambda tiny: Decimal(tiny).scaleb(-10))
 
 
 @pytest.fixture
@@ -177,18 +86,53 @@ async def test_the_points_of_a_series_are_totals_and_add_up(
 
 @over_examples
 @given(data=st.data())
-async def test_whatever_is_called_is_counted(ledger: Ledger, data: st.DataObject) -> None:
-    for table in (UsageRecord, UsageHour, UsageDay):
+async def test_whatever_is_called_refused_and_taken_back_reports_are_the_sums_to_the_last_digit(
+    ledger: Ledger, data: st.DataObject
+) -> None:
+    """Of calls at any price and coefficient, over any period, however it is split, by whatever it is told apart."""
+    for table in (UsageRecord, UsageHour, UsageDay, UsageMonth):
         await table.all().delete()
     fresh = Ledger(ledger.keys)
     key_ids = st.sampled_from([key.id for key in fresh.keys])
-    calls = st.lists(st.builds(Call, key_ids, few_instants, costs), max_size=20)
+    priced = st.builds(cost, prices, coefficients)
+    calls = st.lists(st.builds(Call, key_ids, few_instants, priced), max_size=20)
     refusals = st.lists(st.builds(Refused, key_ids, instants, st.integers(1, 9)), max_size=5)
     for _ in range(2):
         await fresh.count(data.draw(calls), data.draw(refusals))
-    period = data.draw(periods)
-    found = await usage.of_keys([key.id for key in fresh.keys], period)
-    assert found == {key.id: fresh.total(period, [key]) for key in fresh.keys}
+        await fresh.void(data.draw(st.permutations(fresh.calls))[: data.draw(st.integers(0, len(fresh.calls)))])
+    edges, by = data.draw(cuts), data.draw(st.sampled_from(Grouping))
+    whole, split = between(edges[0], edges[-1]), [between(*part) for part in pairwise(edges)]
+    project_id, key_ids_of_all = fresh.keys[0].project_id, [key.id for key in fresh.keys]
+    assert await usage.of_keys(key_ids_of_all, whole) == {key.id: fresh.total(whole, [key]) for key in fresh.keys}
+    assert await usage.of_projects([project_id], by, whole) == {project_id: fresh.grouped(project_id, by, whole)}
+    parts = [await usage.of_keys(key_ids_of_all, part) for part in split]
+    for key in fresh.keys:
+        assert calls_in(part[key.id] for part in parts) == calls_in([fresh.total(whole, [key])])
+    points = (await usage.series([project_id], edges))[project_id]
+    assert calls_in(points) == calls_in([fresh.total(whole, fresh.of(project_id))])
+
+
+def calls_in(parts: Iterable[Totals]) -> tuple[int, Amount]:
+    """What they add up to; refused calls are known by the hour alone, so parts that an hour is in both tell of them."""
+    found = list(parts)
+    return sum(part.requests for part in found), sum((part.cost for part in found), Amount())
+
+
+@over_examples
+@given(edges=cuts, by=st.sampled_from(Grouping))
+async def test_the_steps_of_groups_are_their_totals_and_add_up_with_what_was_refused(
+    busy: Ledger, edges: list[datetime], by: Grouping
+) -> None:
+    project_id, whole = busy.keys[0].project_id, between(edges[0], edges[-1])
+    found = [groups async for _, groups in usage.by_step(project_id, by, edges)]
+    expected = [busy.grouped(project_id, by, Period(*step)) for step in pairwise(edges)]
+    assert [calls_by_group(groups) for groups in found] == [calls_by_group(groups) for groups in expected]
+    refused = sum(totals.refused for groups in found for totals in groups.values())
+    assert refused == busy.total(whole, busy.of(project_id)).refused
+
+
+def calls_by_group(groups: dict[str, Totals]) -> dict[str, tuple[int, Amount]]:
+    return {id: (totals.requests, totals.cost) for id, totals in groups.items() if totals.requests}
 
 
 async def test_an_hour_of_refused_calls_that_a_boundary_cuts_belongs_to_the_point_of_its_beginning(
@@ -289,6 +233,8 @@ async def test_an_odd_edge_before_the_records_that_are_kept_is_too_fine(busy: Le
         await usage.of_projects([key.project_id], Grouping.PROJECT, period, raw_kept_from=kept_from)
     with pytest.raises(PeriodTooFine):
         await usage.series([key.project_id], [START, odd_start, END], raw_kept_from=kept_from)
+    with pytest.raises(PeriodTooFine):
+        usage.by_step(key.project_id, Grouping.KEY, [START, odd_start, END], raw_kept_from=kept_from)
 
 
 # What it costs
