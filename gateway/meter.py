@@ -113,7 +113,7 @@ class Meter:
 
     async def count(self, allowed: Allowed, decide: Decide) -> Outcome:
         """The call, once it is durable; or why it isn't let through after all, by `decide` as of now or by a quota."""
-        if len(self._waiting) >= MOST_WAITING:
+        if self._is_stopping or len(self._waiting) >= MOST_WAITING:
             return unavailable()
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(Metered(allowed, time.time_ns() // 1000), decide, done))
