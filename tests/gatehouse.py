@@ -6,7 +6,7 @@ async with gatehouse(settings) as house:
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ def settings_of(tmp_path: Path, database_url: str, **values: Any) -> Settings:
 
 
 @dataclass
-class Gatehouse:
-    url: str
-    client: httpx2.AsyncClient
+class Offer:
+    """A project that is offered, and a key that opens it."""
+
     keyring: Keyring
     owner: Actor
     caller: Actor
@@ -44,15 +44,24 @@ class Gatehouse:
     node: ProjectNode
     role: Role
     template: Template
-    key: IssuedKey = field(init=False)
-    token: str = field(init=False)
+    key: IssuedKey
+    token: str
 
     async def issue(self, holder: Actor, template: Template | None = None) -> tuple[IssuedKey, str]:
-        """A key with its token, by the rules that everyone goes by."""
-        request = await requests.create(holder, (template or self.template).id, "")
-        await requests.approve(self.owner, self.keyring, request.id)
-        key = await IssuedKey.get(request_id=request.id)
-        return key, await keys.token(self.keyring, key)
+        """A key with its token."""
+        return await issued(self.keyring, self.owner, holder, template or self.template)
+
+    async def counted(self, key: IssuedKey | None = None) -> usage.Totals:
+        """All that was ever counted with the key."""
+        key, now = key or self.key, clock.now()
+        period = between(now.replace(year=now.year - 1, month=1, day=1), now.replace(year=now.year + 1, month=1, day=1))
+        return (await usage.of_keys([key.id], period))[key.id]
+
+
+@dataclass
+class Gatehouse(Offer):
+    url: str
+    client: httpx2.AsyncClient
 
     async def authorize(self, method: str = "GET", target: str = "/data_layers", **more: Any) -> httpx2.Response:
         """What the gateway says to a proxy that asks about a call; `token` is the key's, `project` the project's id."""
@@ -67,11 +76,27 @@ class Gatehouse:
         headers = more.pop("headers", {}) | ({"Authorization": f"Bearer {token}"} if token is not None else {})
         return await self.client.request(method, f"/api/projects/{project}{path}", headers=headers, **more)
 
-    async def counted(self, key: IssuedKey | None = None) -> usage.Totals:
-        """All that was ever counted with the key."""
-        key, now = key or self.key, clock.now()
-        period = between(now.replace(year=now.year - 1, month=1, day=1), now.replace(year=now.year + 1, month=1, day=1))
-        return (await usage.of_keys([key.id], period))[key.id]
+
+async def offer(keyring: Keyring, upstream_url: str | None = None) -> Offer:
+    """Made in the connected database, by the rules that everyone goes by."""
+    owner, caller = await person("Olga"), await person("Ulrich")
+    project = await projects.create(owner, name="Maps", upstream_url=upstream_url)
+    view = [Permission.PROJECT_VIEW]
+    await roles.create(owner, project.id, name="everyone", is_public=True, permissions=view)
+    calling = await roles.create(owner, project.id, name="caller", permissions=CALLING, cost_coefficient=Decimal("0.5"))
+    offered = await templates.create(
+        owner, project.id, role_id=calling.id, name="Basic", price_per_request=Decimal("0.000001")
+    )
+    readings = await projects.create_node(owner, project.id, name="Readings", upstream_id="readings")
+    key, token = await issued(keyring, owner, caller, offered)
+    return Offer(keyring, owner, caller, project, readings, calling, offered, key, token)
+
+
+async def issued(keyring: Keyring, owner: Actor, holder: Actor, template: Template) -> tuple[IssuedKey, str]:
+    request = await requests.create(holder, template.id, "")
+    await requests.approve(owner, keyring, request.id)
+    key = await IssuedKey.get(request_id=request.id)
+    return key, await keys.token(keyring, key)
 
 
 @asynccontextmanager
@@ -81,18 +106,5 @@ async def gatehouse(settings: Settings, upstream_url: str | None = None) -> Asyn
         serving(app, on_stop=app.state.stop) as url,
         httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
     ):
-        owner, caller = await person("Olga"), await person("Ulrich")
-        project = await projects.create(owner, name="Maps", upstream_url=upstream_url)
-        view = [Permission.PROJECT_VIEW]
-        await roles.create(owner, project.id, name="everyone", is_public=True, permissions=view)
-        calling = await roles.create(
-            owner, project.id, name="caller", permissions=CALLING, cost_coefficient=Decimal("0.5")
-        )
-        offered = await templates.create(
-            owner, project.id, role_id=calling.id, name="Basic", price_per_request=Decimal("0.000001")
-        )
-        readings = await projects.create_node(owner, project.id, name="Readings", upstream_id="readings")
         keyring = Keyring(Sealer(settings.own_secret_key(), b""), settings.public_url)
-        house = Gatehouse(url, client, keyring, owner, caller, project, readings, calling, offered)
-        house.key, house.token = await house.issue(caller)
-        yield house
+        yield Gatehouse(**vars(await offer(keyring, upstream_url)), url=url, client=client)

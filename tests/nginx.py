@@ -4,8 +4,6 @@ with nginx_serving("server { listen LISTEN; location / { return 204; } }") as ur
     ...
 """
 
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -14,12 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
+from tests.programs import needs, place_of
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-NEEDS_NGINX = pytest.mark.skipif(
-    NGINX is None and os.environ.get("CI") != "true", reason="nginx is not here; on Debian: apt-get install nginx"
-)
+NGINX = place_of("nginx")
+NEEDS_NGINX = needs("nginx")
 MAIN = """
 daemon off;
 master_process off;

@@ -40,10 +40,11 @@ class Tessera:
         self.folder = folder
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TESSERA_")}
         self.environment = {**inherited, **{f"TESSERA_{name.upper()}": value for name, value in settings.items()}}
+        self.command: list[str | Path] = [COMMAND]
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [COMMAND, *arguments],
+            [*self.command, *arguments],
             cwd=self.folder,
             env=self.environment,
             input=stdin,
@@ -78,7 +79,7 @@ class Tessera:
         """Serves on a port that is free; kills what is left at the end."""
         with (self.folder / "log").open("w+") as log:
             process = subprocess.Popen(
-                [COMMAND, command, "--port", "0", *arguments],
+                [*self.command, command, "--port", "0", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=subprocess.PIPE,

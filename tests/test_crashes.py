@@ -1,100 +1,36 @@
 """The event log's promises hold while subscribers vanish and the gateway is killed, both at random moments.
 
-TESSERA_CRASH_ROUNDS says how often the gateway is killed, TESSERA_CRASH_SEED repeats the choices of a run (not the
-machine's timing).
+mortal.py says how to have it killed more often, and how to repeat a run.
 """
 
 import asyncio
 import logging
-import os
-import signal
-import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random, SystemRandom
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import httpx2
 
-from gateway.database import connected, is_sqlite
+from gateway.database import connected
 from gateway.permissions import Actor, Permission
 from models import Event
+from tests import mortal
 from tests.following import GONE, TRANSPORTS, Asked, Ended, Following, Refused, Told, following
-from tests.stage import CURSORS, SECRET_KEY, session_token
-from tests.test_cli import Served, Tessera
+from tests.mortal import SEED, Mortal, chance
+from tests.stage import CURSORS, session_token
 from tests.world import owned_project, person, role, template
 
-ROUNDS = int(os.environ.get("TESSERA_CRASH_ROUNDS", "3"))
-SEED = int(os.environ.get("TESSERA_CRASH_SEED", "0")) or SystemRandom().randrange(1, 2**32)
+ROUNDS = mortal.ROUNDS or 3
 LIFE_SECONDS = (0.3, 2.5)
 CATCH_UP_SECONDS = 30
 WRITERS = 3
 
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
-
-
-def chance(who: str) -> Random:
-    """The random choices of somebody, the same under the same seed."""
-    return Random(f"{SEED} {who}")  # noqa: S311  # it hides nothing
-
-
-# ---------------------------------------------------------------- the gateway, which dies and comes back
-
-
-class Mortal:
-    """`tessera serve` in a process of its own, and where it listens while it lives."""
-
-    def __init__(self, database_url: str, folder: Path) -> None:
-        self._tessera = Tessera(folder, database_url=database_url, secret_key=SECRET_KEY)
-        self._database_url = database_url
-        self._workers = "1" if is_sqlite(database_url) else "2"
-        self._random = chance("the gateway")
-        self._url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.is_calm = asyncio.Event()
-        """Nobody is harmed any longer."""
-
-    async def url(self) -> str:
-        return await asyncio.shield(self._url)
-
-    @asynccontextmanager
-    async def alive(self) -> AsyncIterator[Served]:
-        """What was told about an earlier life is no longer true when this ends."""
-        with self._tessera.serving("--workers", self._workers) as served:
-            self._url.set_result(await served.url())
-            yield served
-            self._url = asyncio.get_running_loop().create_future()
-            os.killpg(served.process.pid, signal.SIGKILL)
-
-    async def die_now_and_then(self) -> None:
-        for _ in range(ROUNDS):
-            async with self.alive() as served:
-                await asyncio.sleep(self._random.uniform(*LIFE_SECONDS))
-                if self._workers != "1" and self._random.random() < 0.7:
-                    await self._random.choice([self._lose_a_worker, self._lose_the_database])(served)
-                    await asyncio.sleep(self._random.uniform(*LIFE_SECONDS))
-
-    async def _lose_a_worker(self, served: Served) -> None:
-        """Whom the supervisor replaces."""
-        os.kill(self._random.choice(children_of(served.process.pid)), signal.SIGKILL)
-
-    async def _lose_the_database(self, _: Served) -> None:
-        """As its restart does to those that are connected."""
-        connection = await asyncpg.connect(self._database_url)
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
-        await connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")  # noqa: S608  # a constant
-        await connection.close()
-
-
-def children_of(process_id: int) -> list[int]:
-    command = ["ps", "-A", "-o", "pid=,ppid="]  # of POSIX
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [int(child) for child, parent in map(str.split, listed) if int(parent) == process_id]
 
 
 # ---------------------------------------------------------------- those who write
@@ -320,7 +256,9 @@ async def test_nothing_is_lost_and_nothing_comes_twice_whoever_dies_and_whenever
     async with asyncio.TaskGroup() as group:
         following_tasks = [group.create_task(each.follow(), name=each.name) for each in all_who_follow]
         writing_tasks = [group.create_task(each.write()) for each in writers]
-        await gateway.die_now_and_then()
+        lives = chance("lives")
+        for _ in range(ROUNDS):
+            await gateway.live_and_die(lambda: asyncio.sleep(lives.uniform(*LIFE_SECONDS)))
         gateway.is_calm.set()
         async with gateway.alive():
             await asyncio.wait(writing_tasks)
