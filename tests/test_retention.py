@@ -1,5 +1,6 @@
 """Single calls go when their time is over; no total changes by it."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway import clock, counting, retention, usage
+from gateway import clock, counting, housekeeping, retention, usage
 from gateway.counting import Call, Refused
+from gateway.events import EventLog
 from gateway.permissions import Permission
 from gateway.pricing import between, instant_of, micros
 from gateway.retention import Retention
@@ -148,3 +150,11 @@ async def test_reported_calls_are_known_for_as_long_as_they_may_be_told_of(
         await ReportedCall.create(**whose, call_id=str(number), called_at=micros(at))
     await Retention(DAYS).enforce()
     assert sorted(row.call_id for row in await ReportedCall.all()) == ["5", "6"]
+
+
+async def test_a_running_gateway_drops_them_by_itself(keys: Sequence[IssuedKey]) -> None:
+    await counting.record(Call(keys[0].id, at, Decimal(1)) for at in (NOW - 10 * DAY, NOW))
+    async with housekeeping.running(EventLog(), 90 * DAY, Retention(DAYS)), asyncio.timeout(30):
+        while await UsageRecord.all().count() > 1:
+            await asyncio.sleep(0.01)
+    assert await records() == [(keys[0].id, micros(NOW))]
