@@ -152,9 +152,18 @@ async def test_reported_calls_are_known_for_as_long_as_they_may_be_told_of(
     assert sorted(row.call_id for row in await ReportedCall.all()) == ["5", "6"]
 
 
-async def test_a_running_gateway_drops_them_by_itself(keys: Sequence[IssuedKey]) -> None:
+async def test_a_running_gateway_drops_them_by_itself(
+    keys: Sequence[IssuedKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
     await counting.record(Call(keys[0].id, at, Decimal(1)) for at in (NOW - 10 * DAY, NOW))
-    async with housekeeping.running(EventLog(), 90 * DAY, Retention(DAYS)), asyncio.timeout(30):
-        while await UsageRecord.all().count() > 1:
-            await asyncio.sleep(0.01)
+    records_kept, enforced = Retention(DAYS), asyncio.Event()
+    enforce = records_kept.enforce
+
+    async def told() -> None:
+        await enforce()
+        enforced.set()
+
+    monkeypatch.setattr(records_kept, "enforce", told)
+    async with housekeeping.running(EventLog(), 90 * DAY, records_kept):
+        await asyncio.wait_for(enforced.wait(), 30)
     assert await records() == [(keys[0].id, micros(NOW))]
