@@ -1,0 +1,85 @@
+"""A database of an earlier release is brought to the newest schema, and loses nothing by it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+
+from gateway.database import config, connected, connection, is_sqlite, migrate, pending_migrations
+from gateway.permissions import Permission
+from models import UsageDay
+from tests.world import issued_key, owned_project, person, role, template
+
+FIRST = MigrationTarget(app_label="models", name="0001_the_whole")
+DAY = 86_400_000_000
+JANUARY, FEBRUARY = 1_767_225_600_000_000, 1_769_904_000_000_000  # of 2026
+TABLES = (
+    "users",
+    "projects",
+    "roles",
+    "grants",
+    "templates",
+    "key_requests",
+    "issued_keys",
+    "usage_days",
+    "event_head",
+)
+DAYS = [(JANUARY, 2, 1, 1, 9_999_999_999), (FEBRUARY - DAY, 3, 0, 1, 1), (FEBRUARY, 5, 7, 0, 5)]
+
+
+@pytest.fixture
+async def first_schema(database_url: str, tmp_path: Path) -> AsyncIterator[str]:
+    """A database as the first release made it; nothing is in it."""
+    url = f"sqlite://{tmp_path / 'first.db'}" if is_sqlite(database_url) else database_url
+    async with connected(url):
+        if not is_sqlite(url):
+            await connection().execute_script("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await MigrationExecutor(connection(), config(url)["apps"]).migrate([FIRST])
+        yield url
+
+
+async def rows_of(table: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in await connection().execute_query_dict(f"SELECT * FROM {table} ORDER BY 1")]  # noqa: S608  # a table of ours
+
+
+async def indexes() -> set[str]:
+    if connection().capabilities.dialect == "sqlite":
+        found = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    else:
+        found = "SELECT indexname AS name FROM pg_indexes WHERE schemaname = 'public'"
+    return {row["name"] for row in await connection().execute_query_dict(found)}
+
+
+async def fill() -> None:
+    """A key, and what it called on three days; the tables that this takes are the same in every schema."""
+    ada = await person("Ada")
+    project = await owned_project(ada)
+    key = await issued_key(await template(project, await role(project, Permission.PROJECT_VIEW)), ada)
+    for day, requests, refused, units, fraction in DAYS:
+        counts: dict[str, Any] = {"requests": requests, "refused": refused, "units": units, "fraction": fraction}
+        await UsageDay.create(key=key, day=day, **counts)
+
+
+async def test_a_filled_database_of_the_first_schema_keeps_every_row_and_every_index(first_schema: str) -> None:
+    await fill()
+    before = {table: await rows_of(table) for table in TABLES}
+    indexes_before = await indexes()
+    assert await migrate(first_schema) == ["0002_the_gateway"]
+    assert await pending_migrations() == []
+    after = {table: await rows_of(table) for table in TABLES}
+    for row in before["issued_keys"]:
+        assert row.pop("last_used_at") is None
+    assert after == before
+    assert await indexes() >= indexes_before
+
+
+async def test_the_months_begin_as_the_sums_of_the_days_that_were_counted_before(first_schema: str) -> None:
+    await fill()
+    await migrate(first_schema)
+    months = [
+        (row["month"], row["requests"], row["refused"], row["units"], row["fraction"])
+        for row in await rows_of("usage_months")
+    ]
+    assert sorted(months) == [(JANUARY, 5, 1, 3, 0), (FEBRUARY, 5, 7, 0, 5)]
