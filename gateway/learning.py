@@ -201,7 +201,7 @@ LEARNING: dict[str, tuple[Learn, ...]] = {  # by the noun of an event
     "node": (learn_services, learn_standings),
     "role": (learn_standings,),
     "template": (learn_offers,),
-    "key": (learn_keys,),
+    "key": (learn_signing_keys, learn_keys),  # where the last one was withdrawn, the next token has another made
 }
 
 
