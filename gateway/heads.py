@@ -14,7 +14,9 @@ HOP_BY_HOP = {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encodi
 REWRITTEN = {b"authorization", b"expect", b"forwarded", b"host", b"via", b"x-request-id"}
 NEVER_PASSED = (b"proxy-", b"x-tessera-", b"x-forwarded-")
 FRAMING = {b"content-length", b"content-type", b"cookie"}
-"""Which a server that reads headers as variables would take for the real ones, were they spelled with `_`."""
+"""Which a server that reads headers as variables would take for the real ones, were they spelled with another sign."""
+HYPHENS = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+"""To such a server (CGI, WSGI, PHP) every sign that a name can have is the same one."""
 
 BAD_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]|^$")
 BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -95,7 +97,7 @@ def answer_headers(call: Outgoing, status: int, received: Iterable[Header]) -> l
 
 
 def _goes_on(name: bytes, nominated: set[bytes]) -> bool:
-    plain = name.replace(b"_", b"-")
+    plain = name.translate(HYPHENS)
     if plain in HOP_BY_HOP or plain in REWRITTEN or plain.startswith(NEVER_PASSED):
         return False
     return plain not in FRAMING if plain != name else name not in nominated
@@ -104,7 +106,7 @@ def _goes_on(name: bytes, nominated: set[bytes]) -> bool:
 def _comes_back(name: bytes, value: bytes, nominated: set[bytes]) -> bool:
     if BAD_NAME.search(name) or BAD_VALUE.search(value):
         raise Malformed("a header that can't be")
-    plain = name.replace(b"_", b"-")
+    plain = name.translate(HYPHENS)
     if plain in HOP_BY_HOP or name in nominated or plain.startswith((b"proxy-", b"x-tessera-")):
         return False
     return name != b"set-cookie" or value.partition(b"=")[0].strip() != OWN_COOKIE

@@ -132,6 +132,9 @@ X-Tessera-Key: key_2
 x-TESSERA-user: x
 X_Tessera_Key: key_2
 X-Tessera_Anything: x
+X.Tessera.Key: key_2
+X!Tessera~Key: key_2
+X'Forwarded*For: 6.6.6.6
 Content_Length: 9
 Content_Type: x
 Host_: x
@@ -310,6 +313,7 @@ Trailer: x
 Upgrade: h2c
 X-Tessera-Key: key_2
 x_tessera_status: 1
+x.tessera+key: key_2
 Set-Cookie: tessera_session=evil; Path=/
 Set-Cookie:  tessera_session =evil"""
 
