@@ -92,7 +92,7 @@ class Meter:
         self._writing = asyncio.Lock()
         self._refused: Counter[tuple[str, int]] = Counter()
         self._owed: list[Record] = []
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Meter"]:
@@ -102,18 +102,16 @@ class Meter:
         try:
             yield self
         finally:
-            self._is_stopping = True
+            self._stopping.set()
             self._arrived.set()
-            await groups
-            later.cancel()
-            await asyncio.gather(later, return_exceptions=True)
+            await asyncio.gather(groups, later)  # not cut off: what is being written must not be written again
             with suppress(Unavailable):
                 await self._write_owed()
             await self._ledger.close()
 
     async def count(self, allowed: Allowed, decide: Decide) -> Outcome:
         """The call, once it is durable; or why it isn't let through after all, by `decide` as of now or by a quota."""
-        if self._is_stopping or len(self._waiting) >= MOST_WAITING:
+        if self._stopping.is_set() or len(self._waiting) >= MOST_WAITING:
             return unavailable()
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(Metered(allowed, time.time_ns() // 1000), decide, done))
@@ -134,7 +132,7 @@ class Meter:
         self._refused[key_id, HOURS.start_of(now)] += 1
 
     async def _count_groups(self) -> None:
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
@@ -204,8 +202,9 @@ class Meter:
             return await self._ledger.run(transaction)
 
     async def _write_later(self) -> None:
-        while True:
-            await asyncio.sleep(LATER_SECONDS)
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), LATER_SECONDS)
             try:
                 await self._write_owed()
             except Unavailable:

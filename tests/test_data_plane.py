@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway import clock, keys, projects, requests, templates, users
+from gateway import clock, keys, ledger, projects, requests, templates, users
 from gateway.app import assembled
 from gateway.database import connected
+from gateway.ledger import Ledger, Transaction
 from gateway.limits import LimitsWanted
 from gateway.permissions import GATEWAY
 from gateway.settings import Settings
@@ -28,6 +29,7 @@ from gateway.signing import LONGEST_TOKEN, sign
 from models import IssuedKey, Session
 from tests.entrances import ENTRANCES, Call, Said
 from tests.gatehouse import Gatehouse, gatehouse, settings_of
+from tests.planes import SILENCE, plane
 from tests.serving import serving
 from tests.wire import Wire
 from tests.world import person
@@ -321,3 +323,35 @@ async def calls_until_let_in(house: Gatehouse) -> int:
                 await asyncio.sleep(0.05)
             let_in += 1
     return let_in
+
+
+# ---------------------------------------------------------------- stopping
+
+
+class Dawdling:
+    """A ledger that takes its time to say that something is written."""
+
+    def __init__(self, real: Ledger) -> None:
+        self._real = real
+        self.dialect, self.count, self.close = real.dialect, real.count, real.close
+        self.wrote, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def run(self, transaction: Callable[[], Transaction[Any]]) -> Any:
+        result = await self._real.run(transaction)
+        self.wrote.set()
+        await self.goes_on.wait()
+        return result
+
+
+async def test_a_gateway_that_stops_while_it_writes_refused_calls_counts_each_once(
+    settings: Settings, database_url: str
+) -> None:
+    async with opened(settings) as house:
+        pass
+    async with connected(database_url):
+        dawdling = Dawdling(ledger.opened(database_url))
+        async with plane(database_url, SILENCE, dawdling) as here:
+            here.meter.refuse(house.key.id)
+            await dawdling.wrote.wait()
+            asyncio.get_running_loop().call_later(0.2, dawdling.goes_on.set)
+        assert (await house.counted()).refused == 1
