@@ -127,4 +127,8 @@ def _network(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return address
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped:  # as a proxy that listens for both tells it
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, 64), strict=False))
