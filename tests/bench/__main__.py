@@ -1,41 +1,78 @@
-"""`make bench`: what the gateway does, beside its limits and its peers, in rounds that take turns.
+"""`make bench`: tables of how fast the gateway is beside its limits and others; ARGS="authorize proxy" makes some.
 
-The machine's speed cancels out in the ratios: read those, and the figures only beside others of the same run.
+The machine's speed cancels out in the ratios: read those, and the figures only beside those of the same table.
 """
 
 import os
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+import platform
+import tempfile
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Protocol
 
 import typer
 import uvloop
 
-from tests.bench import authorize, peers, proxying, tiles
-from tests.bench.samples import WRK
+from tests.bench import authorize, flood, proxy, tiles
+from tests.bench.load import GENERATOR
+from tests.databases import PostgresDatabases, durable_postgres_server
 
-PARTS: dict[str, Callable[[int, float], Awaitable[None]]] = {
-    "authorize": authorize.decisions,
-    "flood": authorize.flood,
-    "proxy": proxying.calls,
-    "peers": peers.beside,
-    "tiles": tiles.beside_noop,
+DISK = "/var/tmp"  # noqa: S108  # the folder in it has a name of its own
+
+
+class Section(StrEnum):
+    AUTHORIZE = "authorize"
+    PROXY = "proxy"
+    FLOOD = "flood"
+    TILES = "tiles"
+
+
+class Run(Protocol):
+    def __call__(self, folder: Path, postgres_url: str, /, *, rounds: int, seconds: float) -> Awaitable[None]: ...
+
+
+RUNS: dict[Section, Run] = {
+    Section.AUTHORIZE: authorize.run,
+    Section.PROXY: proxy.run,
+    Section.FLOOD: flood.run,
+    Section.TILES: tiles.run,
 }
 
 
 def main(
-    parts: Annotated[
-        list[str] | None, typer.Argument(help=f"which of {', '.join(PARTS)}; all of them unless told")
-    ] = None,
+    sections: Annotated[list[Section] | None, typer.Argument(help="which tables; all unless some are named")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="how often each is measured; the median counts")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="how long, each time")] = 4,
+    seconds: Annotated[int, typer.Option(min=1, help="how long, each time")] = 3,
 ) -> None:
-    unknown = set(parts or ()) - set(PARTS)
-    if unknown:
-        raise typer.BadParameter(f"There is no {', '.join(unknown)}; there are {', '.join(PARTS)}.")
-    load = "wrk" if WRK else "a load generator in Python, which bounds the quickest"
-    print(f"{os.cpu_count()} cores, shared by servers, databases and the load, which is {load}", flush=True)
-    for name in parts or PARTS:
-        uvloop.run(PARTS[name](rounds, seconds))  # type: ignore[arg-type]  # each is a coroutine
+    print(f"load from {GENERATOR} on the same machine, which has {os.cpu_count()} cores ({platform.machine()})")
+    print(f"load average before: {os.getloadavg()[0]:.2f}; medians of {rounds} rounds of {seconds} s", flush=True)
+    with databases() as postgres:
+        for section in sections or list(Section):
+            uvloop.run(one(section, postgres, rounds, seconds))
+
+
+@contextmanager
+def databases() -> Iterator[PostgresDatabases]:
+    """A PostgreSQL that keeps what it acknowledged, as one that serves does."""
+    print("starting PostgreSQL", flush=True)
+    with folder_on_disk() as folder, durable_postgres_server(str(folder)) as url:
+        yield PostgresDatabases(url)
+
+
+@contextmanager
+def folder_on_disk() -> Iterator[Path]:
+    """Where files are synced to a disk, which the folder for temporary ones need not be on."""
+    with tempfile.TemporaryDirectory(prefix="tessera-bench-", dir=os.environ.get("TMPDIR", DISK)) as folder:
+        yield Path(folder)
+
+
+async def one(section: Section, postgres: PostgresDatabases, rounds: int, seconds: float) -> None:
+    with folder_on_disk() as folder:
+        async with postgres.fresh() as url:
+            await RUNS[section](folder, url, rounds=rounds, seconds=seconds)
+            print(flush=True)
 
 
 if __name__ == "__main__":

@@ -1,137 +1,103 @@
-"""Decisions at /authorize, durable and metered, beside their limits and under a flood of forged keys."""
+"""A metered, durable decision at /authorize, beside what it can't be faster than and what others do."""
 
-import asyncio
-import base64
-import json
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import inserts
-from tests.bench.ground import (
-    Gateway,
-    folder_on_disk,
-    gateway,
-    postgres_database,
-    prepared,
-)
-from tests.bench.samples import Goal, Sample, Target, interleaved, print_goals, print_table, sample
-from tests.bench.servers import app
-from tests.databases import durable_postgres_server
+import httpx2
 
-STARLETTE, RAW = "empty Starlette endpoint", "empty raw ASGI endpoint"
-SQLITE, POSTGRES, OFF = "metered, SQLite", "metered, PostgreSQL", "meter off, SQLite"
-INSERT_SQLITE, INSERT_POSTGRES = "bare insert, SQLite", "bare insert, PostgreSQL"
-CALL = {"X-Original-Method": "GET", "X-Original-URI": "/data_layers"}
-GOALS = [
-    Goal(SQLITE, STARLETTE, at_least=1 / 3),
-    Goal(POSTGRES, STARLETTE, at_least=1 / 3),
-    Goal(OFF, RAW, at_least=0.8),
-    Goal(SQLITE, INSERT_SQLITE, p99_at_most=3),
-    Goal(POSTGRES, INSERT_POSTGRES, p99_at_most=3),
-]
+from tests.bench import peers, servers
+from tests.bench.callers import Project, with_keys
+from tests.bench.load import request
+from tests.bench.samples import Figures, Target, in_rounds
+from tests.bench.servers import Server
+from tests.bench.tables import Goal, beside, p99, print_figures, print_goals, rate
+from tests.bench.targets import Inserts, Served
+
+CONNECTIONS = (1, 16, 64)
+SQLITE, POSTGRES, UNMETERED = "metered, SQLite", "metered, PostgreSQL", "meter off"
+RAW, STARLETTE = "empty raw ASGI", "empty Starlette"
+SQLITE_INSERT, POSTGRES_INSERT = "bare INSERT, SQLite", "bare INSERT, PostgreSQL"
 
 
-@dataclass(frozen=True)
-class Scene:
-    folder: Path
-    postgres_url: str
-    sqlite: Gateway
-    postgres: Gateway
-    off: Gateway
-    starlette: tuple[str, int]
-    raw: tuple[str, int]
-
-
-@asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
+async def run(folder: Path, postgres_url: str, *, rounds: int, seconds: float) -> None:
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(folder_on_disk())
-        server_url = stack.enter_context(durable_postgres_server(str(folder)))
-        postgres_url = await stack.enter_async_context(postgres_database(server_url, "tessera"))
-        grounds = [
-            await prepared(url) for url in (f"sqlite://{folder}/on.db", postgres_url, f"sqlite://{folder}/off.db")
+        enter = stack.enter_async_context
+        await enter(peers.stores())
+        print("authorize: starting gateways and seeding 100 keys in each", flush=True)
+        sqlite, sqlite_project = await enter(seeded(folder / "sqlite"))
+        postgres, postgres_project = await enter(seeded(folder / "postgres", postgres_url))
+        unmetered, unmetered_project = await enter(seeded(folder / "off", meter="off"))
+        raw = await enter(servers.endpoint("raw", folder))
+        framework = await enter(servers.endpoint("framework", folder))
+        metered = [
+            (Served(SQLITE, sqlite, requests(sqlite, sqlite_project)), sqlite_project),
+            (Served(POSTGRES, postgres, requests(postgres, postgres_project)), postgres_project),
         ]
-        sqlite, postgres, off = [
-            await stack.enter_async_context(gateway(ground, folder, name, meter=meter))
-            for ground, name, meter in zip(grounds, ("sqlite", "postgres", "off"), ("on", "on", "off"), strict=True)
+        asked = requests(sqlite, sqlite_project)
+        served: list[Target] = [
+            *(target for target, _ in metered),
+            Served(UNMETERED, unmetered, requests(unmetered, unmetered_project)),
+            Served(RAW, raw, asked),
+            Served(STARLETTE, framework, asked),
+            *await enter(peers.started(peers.VERIFIERS, folder)),
         ]
-        starlette, raw = [
-            await stack.enter_async_context(app(f"tests.bench.noop:{name}", folder)) for name in ("app", "raw")
+        inserts = [
+            (Inserts(SQLITE_INSERT, f"sqlite://{folder / 'bare.db'}"), 1),
+            (Inserts(POSTGRES_INSERT, postgres_url), 1),
+            (Inserts(POSTGRES_INSERT, postgres_url), 16),
         ]
-        yield Scene(folder, postgres_url, sqlite, postgres, off, starlette, raw)
-
-
-def asked(name: str, of: Gateway) -> Target:
-    return Target(name, of.authorize, {"Authorization": f"Bearer {of.ground.token}", **CALL}, of.pid)
-
-
-async def decisions(rounds: int, seconds: float) -> None:
-    """Rates and latencies beside the empty endpoints, which get the very same requests, and the bare inserts."""
-    async with scene() as at:
-        same = asked("", at.sqlite).headers
-        targets = [
-            Target(STARLETTE, f"{at.starlette[0]}/empty", same, at.starlette[1]),
-            Target(RAW, f"{at.raw[0]}/empty", same, at.raw[1]),
-            asked(SQLITE, at.sqlite),
-            asked(POSTGRES, at.postgres),
-            asked(OFF, at.off),
-        ]
-        for connections in (1, 16, 64):
-            samples = await interleaved(targets, rounds=rounds, seconds=seconds, connections=connections)
-            samples |= await bare_inserts(at, rounds, seconds)
-            print_table(f"Decisions, {connections} connections", samples, (STARLETTE, RAW))
-            if connections == 16:
-                print_goals(samples, GOALS)
-
-
-async def bare_inserts(at: Scene, rounds: int, seconds: float) -> dict[str, list[Sample]]:
-    samples: dict[str, list[Sample]] = {INSERT_SQLITE: [], INSERT_POSTGRES: []}
-    for _ in range(rounds):
-        samples[INSERT_SQLITE].append(await asyncio.to_thread(inserts.on_sqlite, at.folder, seconds))
-        samples[INSERT_POSTGRES].append(await inserts.on_postgres(at.postgres_url, seconds))
-    return samples
-
-
-# A flood
-
-
-async def flood(rounds: int, seconds: float) -> None:
-    """Good keys' latency while others send forged ones as quickly as they are refused."""
-    async with scene() as at:
-        good = asked("no flood", at.sqlite)
-        samples: dict[str, list[Sample]] = {good.name: []}
-        for _ in range(rounds):
-            samples[good.name].append(await sample(good, seconds=seconds, connections=4))
-            for name, token in forged(at.sqlite.ground.token).items():
-                print(f"  {name}", flush=True)
-                flooded = Target(name, good.url, good.headers, good.pid)
-                async with flooding(good.url, {**good.headers, "Authorization": f"Bearer {token}"}):
-                    samples.setdefault(name, []).append(await sample(flooded, seconds=seconds, connections=4))
-        print_table("Good keys on 4 connections, forged ones on 16, metered on SQLite", samples, (good.name,))
-
-
-def forged(token: str) -> dict[str, str]:
-    """Tokens that are none: of no form, of a key that nobody issued, and of this key with another signature."""
-    header, claims, signature = token.split(".")
-    said = json.loads(base64.urlsafe_b64decode(claims + "=="))
-    others = base64.urlsafe_b64encode(json.dumps({**said, "jti": "key_00000000000000000000000000.1"}).encode())
-    return {
-        "flood of garbage": "x" * len(token),
-        "flood of unknown keys": f"{header}.{others.rstrip(b'=').decode()}.{signature}",
-        "flood of wrong signatures": f"{header}.{claims}.{signature[::-1]}",
-    }
+        turns = [*((target, number) for number in CONNECTIONS for target in served), *inserts]
+        figures = await in_rounds(turns, rounds=rounds, seconds=seconds)
+        print_figures(
+            "A decision at /authorize",
+            figures,
+            {"Starlette": STARLETTE, "raw ASGI": RAW, "better-auth": peers.BETTER_AUTH},
+        )
+        print_goals(goals(figures))
+        for target, project in metered:
+            await prove_counted(target, project)
 
 
 @asynccontextmanager
-async def flooding(url: str, headers: Mapping[str, str]) -> AsyncIterator[None]:
-    command = [sys.executable, "-m", "tests.bench.flood", url, json.dumps(dict(headers))]
-    process = await asyncio.create_subprocess_exec(*command)
-    try:
-        await asyncio.sleep(0.5)
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
+async def seeded(
+    folder: Path, database_url: str = "", *, upstream_url: str | None = None, **settings: str
+) -> AsyncIterator[tuple[Server, Project]]:
+    """A gateway, and a project of it with keys."""
+    async with (
+        servers.gateway(folder, database_url, **settings) as server,
+        httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client,
+    ):
+        yield server, await with_keys(client, upstream_url)
+
+
+def requests(server: Server, project: Project, tokens: list[str] | None = None) -> list[bytes]:
+    """What a proxy sends that asks about a call, for each of the keys."""
+    url = f"{server.url}/authorize/{project.id}?from=forwarded"
+    told = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/v1/items/42"}
+    return [request("GET", url, {"Authorization": f"Bearer {token}", **told}) for token in tokens or project.tokens]
+
+
+def goals(figures: Figures) -> list[Goal]:
+    found = []
+    for name, insert in ((SQLITE, SQLITE_INSERT), (POSTGRES, POSTGRES_INSERT)):
+        each = beside(figures, (name, 16), (STARLETTE, 16), rate)
+        found.append(Goal(f"{name}, 16: requests/s beside {STARLETTE}", each, at_least=1 / 3))
+        for connections in (1, 16):
+            each = beside(figures, (name, connections), (insert, 1), p99)
+            found.append(Goal(f"{name}, {connections}: p99 beside {insert} on one", each, at_most=3))
+    each = beside(figures, (POSTGRES, 16), (POSTGRES_INSERT, 16), p99)
+    found.append(Goal(f"{POSTGRES}, 16: p99 beside {POSTGRES_INSERT} on 16", each, at_most=3))
+    each = beside(figures, (POSTGRES, 16), (peers.BETTER_AUTH, 16), rate)
+    found.append(Goal(f"{POSTGRES}, 16: requests/s beside {peers.BETTER_AUTH}", each, at_least=6))
+    each = beside(figures, (UNMETERED, 16), (RAW, 16), rate)
+    found.append(Goal(f"{UNMETERED}, 16: requests/s beside {RAW}", each, at_least=0.8))
+    return found
+
+
+async def prove_counted(target: Served, project: Project) -> None:
+    """Raises RuntimeError where a call was answered and not counted; those under way at each end are counted alone."""
+    counted = await project.counted()
+    print(f"{target.name}: {target.answers} answers received, {counted} calls counted", flush=True)
+    if counted < target.answers:
+        raise RuntimeError("A call was answered and not counted.")

@@ -1,35 +1,52 @@
-"""A process that sends one request again and again on 16 connections, whatever is answered, for a minute at most."""
+"""Good keys at /authorize, while as many connections send forged ones as fast as they are refused."""
 
-import asyncio
 import json
-import sys
+import random
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import AsyncExitStack
+from pathlib import Path
 
-import httptools
-import uvloop
+from gateway.signing import KEY_BEGINNING
+from tests.bench.authorize import requests, seeded
+from tests.bench.samples import in_rounds
+from tests.bench.tables import print_figures
+from tests.bench.targets import Flooded, Served
 
-from tests.bench.load import Connection, connection_to, request_bytes
-
-CONNECTIONS, MOST_SECONDS = 16, 60
-
-
-class Careless(Connection):
-    """Doesn't look at the status."""
-
-    def __init__(self, request: bytes) -> None:
-        super().__init__(request)
-        self._parser = httptools.HttpResponseParser(self)
-
-    def on_headers_complete(self) -> None:
-        self.durations.clear()
+FORGED = 100
+CALM = "no flood"
 
 
-async def main(url: str, headers: dict[str, str]) -> None:
-    request = request_bytes(url, headers)
-    opened = [connection_to(url, request, Careless) for _ in range(CONNECTIONS)]
-    for each in opened:
-        await each.__aenter__()
-    await asyncio.sleep(MOST_SECONDS)
+async def run(folder: Path, postgres_url: str, *, rounds: int, seconds: float) -> None:
+    async with AsyncExitStack() as stack:
+        print("flood: starting gateways and seeding 100 keys in each", flush=True)
+        for database, url in (("SQLite", ""), ("PostgreSQL", postgres_url)):
+            server, project = await stack.enter_async_context(seeded(folder / database, url))
+            good = requests(server, project)
+            targets = [Served(CALM, server, good)]
+            for kind, tokens in floods(project.tokens).items():
+                targets.append(Flooded(kind, server, good, flood=requests(server, project, tokens)))
+            turns = [(target, 16) for target in targets]
+            figures = await in_rounds(turns, rounds=rounds, seconds=seconds)
+            print_figures(
+                f"Good keys while forged ones come on 16 more, {database}", figures, {CALM: CALM}, extra="forged/s"
+            )
 
 
-if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], json.loads(sys.argv[2])))
+def floods(tokens: list[str]) -> dict[str, list[str]]:
+    """Forged tokens, of three kinds: from what takes one look to refuse to what takes most."""
+    chance = random.Random(9)  # noqa: S311  # the same each time
+    signature = urlsafe_b64encode(chance.randbytes(64)).rstrip(b"=").decode()
+    pieces = [token.split(".") for token in tokens]
+    return {
+        "garbage": [KEY_BEGINNING + chance.randbytes(300).hex() for _ in range(FORGED)],
+        "unknown key, right form": [f"{head}.{renamed(claims, chance)}.{signature}" for head, claims, _ in pieces],
+        "known key, wrong signature": [f"{head}.{claims}.{signature}" for head, claims, _ in pieces],
+    }
+
+
+def renamed(claims: str, chance: random.Random) -> str:
+    """The claims of a key that was never issued."""
+    said = json.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    key_id, _, generation = said["jti"].rpartition(".")
+    jti = f"{key_id[:-12]}{chance.randrange(10**12):012d}.{generation}"
+    return urlsafe_b64encode(json.dumps({**said, "jti": jti}).encode()).rstrip(b"=").decode()

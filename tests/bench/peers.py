@@ -1,60 +1,134 @@
-"""The peers' own harness, with the gateway as rows of its tables; where it is set up, which PEERS_HOME tells."""
+"""Other programs that do a like task, started from PEERS_HOME where somebody set them up, else left out."""
 
 import asyncio
 import os
-import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.ground import Gateway, folder_on_disk, gateway, postgres_database, prepared
+from tests.bench.load import request
+from tests.bench.servers import Server, is_taken, running
+from tests.bench.targets import Served
 
-HOME = Path(os.environ.get("PEERS_HOME", Path.home() / ".cache" / "tessera-peers"))
-POSTGRES = "postgres://peers@127.0.0.1:20432/postgres"
-UPSTREAM = "http://127.0.0.1:20200"  # it runs while proxies.py does
+HOME = Path(os.environ.get("PEERS_HOME") or Path.home() / ".cache" / "tessera-peers")
+DATABASE_PORT = 20432
+UPSTREAM_PORT = 20200
+"""Where the peers' configurations have their upstream."""
+ENVIRONMENT = {
+    "NODE_ENV": "production",
+    "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin",
+    "PGHOST": "127.0.0.1",
+    "PGPORT": str(DATABASE_PORT),
+    "PGUSER": "peers",
+    "PGDATABASE": "peers",
+    "REDIS_PORT": "20379",
+    "TOKENS": str(HOME / "data" / "tokens" / "jwt.txt"),
+    "TOKENS_FOLDER": str(HOME / "data" / "tokens"),
+}
+ASKED = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/v1/items/42"}
 
 
-async def beside(rounds: int, seconds: float) -> None:
-    if not (HOME / "data" / "installed").exists():
-        print(f"\nNo peers in {HOME}: PEERS_HOME names where they are set up.")
+@dataclass(frozen=True)
+class Peer:
+    """A program, and what it is asked."""
+
+    name: str
+    port: int
+    command: Sequence[str]
+    folder: str = "."
+    tokens: str = "jwt.txt"
+    path: str = "/verify"
+    headers: Mapping[str, str] = field(default_factory=lambda: ASKED)
+
+    def requests(self) -> list[bytes]:
+        tokens = (HOME / "data" / "tokens" / self.tokens).read_text().split()
+        url = f"http://127.0.0.1:{self.port}{self.path}"
+        return [request("GET", url, {"Authorization": f"Bearer {token}", **self.headers}) for token in tokens]
+
+
+def nginx(name: str, port: int, conf: str) -> Peer:
+    log, prefix = HOME / "logs" / f"{conf}.error.log", HOME / "data" / "nginx"
+    command = ["nginx", "-p", f"{prefix}/", "-e", str(log), "-c", str(HOME / "conf" / f"{conf}.conf")]
+    return Peer(name, port, command, path="/v1/items", headers={})
+
+
+BETTER_AUTH = "better-auth, PostgreSQL"
+FASTIFY, AUTH_REQUEST = "fastify-jwt, token cache + reply-from", "nginx auth_request"
+VERIFIERS = (
+    Peer(
+        BETTER_AUTH, 20101, ["node", "server.mjs", "20101", "postgres"], "node/better-auth", "better-auth-postgres.txt"
+    ),
+    Peer("fastify-jwt", 20103, ["node", "verify.js", "20103", "nocache"], "node/fastify"),
+    Peer("fastify-jwt, token cache", 20104, ["node", "verify.js", "20104", "cache"], "node/fastify"),
+)
+LOOK_UP = Peer(
+    "what auth_request asks",
+    20203,
+    ["venv/bin/python", "-m", "uvicorn", "verifier:app", "--app-dir=python", "--port=20203", "--no-access-log"],
+)
+PROXIES = (
+    Peer(
+        FASTIFY,
+        20204,
+        ["node", "proxy.js", "20204", f"http://127.0.0.1:{UPSTREAM_PORT}"],
+        "node/fastify",
+        path="/v1/items",
+        headers={},
+    ),
+    nginx(AUTH_REQUEST, 20202, "auth_request"),
+    nginx("nginx proxy_pass, no check", 20201, "proxy_pass"),
+)
+
+
+def are_set_up() -> bool:
+    return (HOME / "data" / "installed").exists()
+
+
+@asynccontextmanager
+async def started(peers: Sequence[Peer], folder: Path) -> AsyncIterator[list[Served]]:
+    """Those that can be; why not the others is printed."""
+    if not are_set_up():
+        print(f"no peers in {HOME}: set PEERS_HOME to where they are set up; they are left out", flush=True)
+        yield []
         return
-    await _run(HOME / "start.sh")
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(folder_on_disk())
-        name = f"tessera_{os.getpid()}"
-        postgres_url = await stack.enter_async_context(postgres_database(POSTGRES, name))
-        urls = {"Tessera on SQLite": f"sqlite://{folder}/on.db", "Tessera on PostgreSQL": postgres_url}
-        gateways = {
-            title: await stack.enter_async_context(gateway(await prepared(url, UPSTREAM), folder, title))
-            for title, url in urls.items()
-        }
-        options = [f"--rounds={rounds}", f"--seconds={max(1, round(seconds))}"]
-        authorize = [
-            part for title, each in gateways.items() for part in row(title, each, folder, ours_authorize(each))
-        ]
-        through = [part for title, each in gateways.items() for part in row(title, each, folder, ours_through(each))]
-        await _run(HOME / "verifiers.py", *options, *authorize)
-        await _run(HOME / "proxies.py", *options, *through)
-    await _run(HOME / "stop.sh")
+        targets = []
+        for peer in peers:
+            try:
+                server = await stack.enter_async_context(serving(peer, folder))
+                targets.append(Served(peer.name, server, peer.requests()))
+            except (RuntimeError, OSError, TimeoutError) as error:
+                print(f"{peer.name} is left out: {error}", flush=True)
+        yield targets
 
 
-def ours_authorize(of: Gateway) -> list[str]:
-    url = f"{of.url}/authorize/{of.ground.project_id}?from=forwarded"
-    return [url, "X-Forwarded-Method: GET", "X-Forwarded-Uri: /data_layers"]
+@asynccontextmanager
+async def serving(peer: Peer, folder: Path) -> AsyncIterator[Server]:
+    """Raises RuntimeError, OSError where it can't be started."""
+    if is_taken(peer.port):
+        raise RuntimeError(f"port {peer.port} is taken")
+    print(f"starting {peer.name}", flush=True)
+    command = [str(HOME / peer.command[0]) if "/" in peer.command[0] else peer.command[0], *peer.command[1:]]
+    log = folder / f"{peer.port}.log"
+    async with running(command, peer.port, log, ENVIRONMENT, HOME / peer.folder) as server:
+        yield server
 
 
-def ours_through(of: Gateway) -> list[str]:
-    return [f"{of.through}/v1/items"]
+@asynccontextmanager
+async def stores() -> AsyncIterator[None]:
+    """PostgreSQL and Redis of the peers; they are ended where they were started for this."""
+    if not are_set_up() or is_taken(DATABASE_PORT):
+        yield
+        return
+    await script("start.sh")
+    try:
+        yield
+    finally:
+        await script("stop.sh")
 
 
-def row(title: str, of: Gateway, folder: Path, asked: list[str]) -> list[str]:
-    tokens = folder / f"{title}.txt"
-    tokens.write_text(f"{of.ground.token}\n")
-    url, *headers = asked
-    named = [part for header in headers for part in ("--ours-header", header)]
-    return ["--ours", f"{title}={url}", *named, "--ours-tokens", str(tokens), "--ours-pid", str(of.pid)]
-
-
-async def _run(script: Path, *arguments: str) -> None:
-    command = [sys.executable, str(script)] if script.suffix == ".py" else [str(script)]
-    process = await asyncio.create_subprocess_exec(*command, *arguments, cwd=HOME)
-    await process.wait()
+async def script(name: str) -> None:
+    process = await asyncio.create_subprocess_exec(str(HOME / name), str(HOME))
+    if await process.wait():
+        print(f"{name} of the peers failed", flush=True)

@@ -1,139 +1,95 @@
-"""One measurement of a server: how many requests a second, how long they took, what processor time they cost."""
+"""What is measured: targets take turns, round by round, so that a noisy machine disturbs all of them alike."""
 
-import asyncio
-import os
-import re
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
-
-from tests.bench.load import answered_in, request_bytes
-
-MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-WRK = shutil.which("wrk")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is asked, again and again; processor time is that of these processes and their children."""
-
-    name: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    pid: int | None = None
+from typing import Protocol
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Requests a second, milliseconds of the median and of the 99th percentile, microseconds of processor a request."""
+    """One measurement of one target.
+
+    `cpu_ms`: what its own process took of a processor for one answer; of a database's processes nothing is in it.
+    `beside`: what else was answered meanwhile, in a second.
+    """
 
     rate: float
-    p50: float
-    p99: float
-    cpu: float | None = None
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float | None = None
+    beside: float | None = None
 
 
-async def interleaved(
-    targets: Sequence[Target], *, rounds: int, seconds: float, connections: int
-) -> dict[str, list[Sample]]:
-    """Each target once in each round, so that what the machine does besides meets all of them."""
-    samples: dict[str, list[Sample]] = {target.name: [] for target in targets}
+class Target(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    async def measure(self, connections: int, seconds: float) -> Sample:
+        """Raises RuntimeError where it fails at what it is measured by."""
+
+
+class Figures:
+    """The samples of each target at each number of connections, one a round."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[str, int], list[Sample]] = {}
+
+    def add(self, name: str, connections: int, sample: Sample) -> None:
+        self._samples.setdefault((name, connections), []).append(sample)
+
+    def names(self, connections: int) -> list[str]:
+        return [name for name, number in self._samples if number == connections]
+
+    def connections(self) -> list[int]:
+        return sorted({number for _, number in self._samples})
+
+    def of(self, name: str, connections: int) -> list[Sample]:
+        return self._samples.get((name, connections), [])
+
+
+Turn = tuple[Target, int]
+
+
+async def in_rounds(turns: Sequence[Turn], *, rounds: int, seconds: float) -> Figures:
+    """Measures each target, at each of its numbers of connections, once a round; every other round runs backwards."""
+    figures = Figures()
+    for target in dict.fromkeys(target for target, _ in turns):
+        print(f"warming up: {target.name}", flush=True)
+        await target.measure(max(number for each, number in turns if each is target), seconds / 3)
     for number in range(rounds):
-        for target in targets:
-            print(f"  round {number + 1} of {rounds}, {connections} connections: {target.name}", flush=True)
-            samples[target.name].append(await sample(target, seconds=seconds, connections=connections))
-    return samples
+        ordered = turns if number % 2 == 0 else list(reversed(turns))
+        for target, connections in ordered:
+            sample = await target.measure(connections, seconds)
+            figures.add(target.name, connections, sample)
+            print(f"round {number + 1} of {rounds}: {target.name}, {connections}: {sample.rate:.0f}/s", flush=True)
+    return in_order(figures, turns)
 
 
-async def sample(target: Target, *, seconds: float, connections: int) -> Sample:
-    """Raises RuntimeError where an answer isn't a 200."""
-    before = cpu_seconds(target.pid)
-    measure = by_wrk if WRK else by_hand
-    count, rate, p50, p99 = await measure(target, seconds, connections)
-    spent = cpu_seconds(target.pid) - before
-    return Sample(rate, p50, p99, spent / count * 1e6 if target.pid and count else None)
+def in_order(figures: Figures, turns: Sequence[Turn]) -> Figures:
+    ordered = Figures()
+    for target, connections in turns:
+        for sample in figures.of(target.name, connections):
+            ordered.add(target.name, connections, sample)
+    return ordered
 
 
-async def by_wrk(target: Target, seconds: float, connections: int) -> tuple[int, float, float, float]:
-    headers = [part for name, value in target.headers.items() for part in ("-H", f"{name}: {value}")]
-    options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", *headers, target.url]
-    process = await asyncio.create_subprocess_exec(WRK or "wrk", *options, stdout=asyncio.subprocess.PIPE)
-    text = (await process.communicate())[0].decode()
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise RuntimeError(f"{target.name}: {text}")
-    count = int(re.findall(r"(\d+) requests in", text)[0])
-    rate = float(re.findall(r"Requests/sec:\s+([\d.]+)", text)[0])
-    return count, rate, _milliseconds(text, 50), _milliseconds(text, 99)
+def ratios(mine: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Of the same round each: how fast the machine was then cancels out."""
+    return [one / other for one, other in zip(mine, others, strict=True)]
 
 
-def _milliseconds(text: str, percentile: int) -> float:
-    number, unit = re.findall(rf"{percentile}%\s+([\d.]+)(us|ms|s)", text)[0]
-    return float(number) * MILLISECONDS[unit]
+def latencies(seconds_each: Sequence[float], elapsed: float, connections: int) -> tuple[float, float]:
+    """The median and the 99th percentile, in milliseconds, as wrk has them.
 
-
-async def by_hand(target: Target, seconds: float, connections: int) -> tuple[int, float, float, float]:
-    durations = sorted(await answered_in(target.url, request_bytes(target.url, target.headers), seconds, connections))
-    p50, p99 = (durations[int(len(durations) * share)] * 1000 for share in (0.5, 0.99))
-    return len(durations), len(durations) / seconds, p50, p99
-
-
-def cpu_seconds(pid: int | None) -> float:
-    """Of a process and those that it started and that still run."""
-    if pid is None:
-        return 0.0
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  # of the kernel's memory
-        fields = file.read().rpartition(")")[2].split()
-    with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123  # the same
-        children = [int(child) for child in file.read().split()]
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(cpu_seconds(child) for child in children)
-
-
-# Tables
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a row should reach beside another: so much of its rate, or no more than so much of its 99th percentile."""
-
-    row: str
-    beside: str
-    at_least: float | None = None
-    p99_at_most: float | None = None
-
-
-def print_table(title: str, samples: Mapping[str, Sequence[Sample]], beside: Sequence[str]) -> None:
-    """Medians; the ratio columns are of the rates of the same round, their median too."""
-    print(f"\n{title}")
-    heads = "".join(f"  / {name}" for name in beside)
-    print(f"{'':34}{'requests/s':>12}{'lowest':>9}{'highest':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>9}{heads}")
-    for name, each in samples.items():
-        rates = [one.rate for one in each]
-        cpus = [one.cpu for one in each if one.cpu is not None]
-        cpu = f"{median(cpus):9.1f}" if cpus else f"{'-':>9}"
-        ratios = "".join(f"{rate_ratio(each, samples[other]):{len(other) + 4}.2f}" for other in beside)
-        p50, p99 = median(one.p50 for one in each), median(one.p99 for one in each)
-        print(f"{name:34}{median(rates):12.0f}{min(rates):9.0f}{max(rates):9.0f}{p50:9.2f}{p99:9.2f}{cpu}{ratios}")
-
-
-def print_goals(samples: Mapping[str, Sequence[Sample]], goals: Sequence[Goal]) -> None:
-    for goal in goals:
-        if goal.row not in samples or goal.beside not in samples:
-            continue
-        if goal.at_least is not None:
-            ratio, wanted = rate_ratio(samples[goal.row], samples[goal.beside]), f"at least {goal.at_least:.2f}"
-            is_reached = ratio >= goal.at_least
-        else:
-            ratio, wanted = p99_ratio(samples[goal.row], samples[goal.beside]), f"p99 at most {goal.p99_at_most:.1f}"
-            is_reached = ratio <= (goal.p99_at_most or 0)
-        verdict = "reached" if is_reached else "NOT REACHED"
-        print(f"  {verdict:12} {goal.row} beside {goal.beside}: {ratio:.2f}, wanted {wanted}")
-
-
-def rate_ratio(ours: Sequence[Sample], others: Sequence[Sample]) -> float:
-    return median(one.rate / other.rate for one, other in zip(ours, others, strict=True))
-
-
-def p99_ratio(ours: Sequence[Sample], others: Sequence[Sample]) -> float:
-    return median(one.p99 / other.p99 for one, other in zip(ours, others, strict=True))
+    One that took longer than the mean stands also for those that would have begun meanwhile on its connection.
+    """
+    expected = elapsed * connections / max(len(seconds_each), 1)
+    counted = sorted(seconds_each)
+    for each in seconds_each:
+        waited = each - expected
+        while each >= 2 * expected and waited > expected:
+            counted.append(waited)
+            waited -= expected
+    counted.sort()
+    return 1000 * median(counted), 1000 * counted[min(len(counted) * 99 // 100, len(counted) - 1)]
