@@ -54,9 +54,12 @@ class Admission:
         return denied if self._knowledge.position == position else self._decider.decide(asked)
 
     async def _let_in(self, asked: Asked, allowed: Allowed) -> Admitted | Denied:
-        rate = None
-        if allowed.limits is not UNLIMITED:
-            rate = self._rates.take(allowed.key.id, allowed.limits, time.monotonic())
+        rate = self._rate_of(allowed)
+        if rate and not rate.is_allowed:
+            decision = await self._by_all_that_is_true(asked, too_fast(allowed, rate))
+            if isinstance(decision, Denied):
+                return decision
+            allowed, rate = decision, self._rate_of(decision)
             if rate and not rate.is_allowed:
                 return too_fast(allowed, rate)
         outcome = await self._counted(asked, allowed)
@@ -64,6 +67,11 @@ class Admission:
             is_limited = outcome.allowed.limits is not UNLIMITED
             return Admitted(outcome, headers_of(outcome.allowed, rate, outcome.spent) if is_limited else ())
         return over_quota(allowed, rate, outcome) if isinstance(outcome, Exceeded) else outcome
+
+    def _rate_of(self, allowed: Allowed) -> RateState | None:
+        if allowed.limits is UNLIMITED:
+            return None
+        return self._rates.take(allowed.key.id, allowed.limits, time.monotonic())
 
     async def _counted(self, asked: Asked, allowed: Allowed) -> Metered | Denied | Exceeded:
         if self._is_metered:

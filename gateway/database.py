@@ -33,6 +33,9 @@ LOST = (  # Tortoise lets through what asyncpg and the socket raise
     asyncpg.exceptions.InternalClientError,  # its confusion after a connection that was cut amid a statement
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # after a failover, on what was the primary
+    asyncpg.LockNotAvailableError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     OSError,
@@ -179,7 +182,10 @@ async def possible_losses() -> list[str]:
         "fsync": "fsync is off: a crash of the machine can lose or damage anything.",
         "full_page_writes": "full_page_writes is off: a crash of the machine can damage anything.",
     }
-    return [sentence for name, sentence in losses.items() if setting[name] == "off"]
+    found = [sentence for name, sentence in losses.items() if setting[name] == "off"]
+    if setting["synchronous_commit"] == "local" or not setting["synchronous_standby_names"]:
+        found.append("No standby is waited for: a failover to one can lose the last calls and changes.")
+    return found
 
 
 def connection() -> BaseDBAsyncClient:

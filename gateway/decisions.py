@@ -12,7 +12,7 @@ from gateway.knowledge import Generation, Key, Knowledge, Service
 from gateway.limits import Limits
 from gateway.permissions import Permission, Rights
 from gateway.pricing import Amount
-from gateway.routing import Need
+from gateway.routing import METHODS, Need
 from gateway.signing import BadToken
 from gateway.targets import BadTarget, Target, read
 from gateway.tokens import Holder, Tokens, TooManyForgeries, UnknownToken
@@ -20,6 +20,7 @@ from models import KeyState
 
 UNSERVED_METHODS = frozenset({"CONNECT", "TRACE"})
 MOST_REMEMBERED, LONGEST_REMEMBERED = 10_000, 500
+ALLOW = (b"allow", ", ".join(METHODS).encode())
 NO_KEY = "Send an API key of this project, as in `Authorization: Bearer KEY`."
 BAD_KEY = "This API key is no good: it is unknown, changed, suspended, expired or revoked."
 NO_PROJECT = "There is no such project."
@@ -44,7 +45,7 @@ class Asked(NamedTuple):
 class Denied(NamedTuple):
     """Why not: a status, a sentence, and the key whose refused calls it counts among, if its token was right.
 
-    `is_by_knowledge` says that a change which this process hasn't read yet could make it a yes.
+    `is_by_knowledge` says that a change which this process hasn't read yet could make it another answer.
     """
 
     status: int
@@ -82,7 +83,7 @@ class Decider:
         except BadToken as bad:
             return Denied(401, BAD_KEY, is_by_knowledge=isinstance(bad, UnknownToken))
         except TooManyForgeries:
-            return Denied(429, TOO_MANY_FORGERIES, retry_after=1)
+            return Denied(401, TOO_MANY_FORGERIES, retry_after=1)
         return self._of_holder(asked, holder) if holder else Denied(401, NO_KEY)
 
     def _of_holder(self, asked: Asked, holder: Holder) -> Decision:
@@ -114,15 +115,15 @@ class Decider:
     def _of_key(self, asked: Asked, key: Key) -> Decision:
         service = self._knowledge.services.get(key.project_id)
         if key.project_id != asked.project_id or service is None:
-            return Denied(404, NO_PROJECT, is_by_knowledge=service is None)
+            return Denied(404, NO_PROJECT, is_by_knowledge=True)
         if asked.method in UNSERVED_METHODS:
-            return Denied(405, f"The gateway doesn't take {asked.method}.")
+            return Denied(405, f"The gateway doesn't take {asked.method}.", is_by_knowledge=True, headers=[ALLOW])
         try:
             target = read(asked.target)
         except BadTarget as bad:
-            return Denied(400, bad.sentence)
+            return Denied(400, bad.sentence, is_by_knowledge=True)
         if target.project_id not in {None, key.project_id}:
-            return Denied(404, NO_PROJECT)
+            return Denied(404, NO_PROJECT, is_by_knowledge=True)
         return self._of_target(asked, key, service, target)
 
     def _of_target(self, asked: Asked, key: Key, service: Service, target: Target) -> Decision:

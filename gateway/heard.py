@@ -84,6 +84,12 @@ class Heard:
         return b"upgrade" in self._fields or self.scope["type"] == "websocket"
 
     @property
+    def is_coded(self) -> bool:
+        """Whether the body comes in another form than as it is or in chunks (RFC 9112, 6.1)."""
+        coding = self._fields.get(b"transfer-encoding")
+        return coding is not None and (coding.lower() != b"chunked" or b"transfer-encoding" in self._repeated)
+
+    @property
     def host(self) -> bytes | None:
         return self._fields.get(b"host")
 
@@ -110,6 +116,8 @@ def address_of(scope: Scope) -> str:
 def asked_of_proxy(heard: Heard) -> Asked:
     """A call to pass on, which came to /api/projects/. Raises Unserved."""
     _refuse_upgrade(heard)
+    if heard.is_coded:
+        raise Unserved(501, "The gateway knows no transfer coding but chunked.")
     path, scope = heard.path, heard.scope
     project_id = _segment(path, PROJECTS)
     target = _with_query(path, scope["query_string"])

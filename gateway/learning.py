@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tortoise.expressions import Q
 
 from gateway import events
-from gateway.database import in_time
+from gateway.database import ANSWER_WITHIN_SECONDS, in_time
 from gateway.errors import Unavailable
 from gateway.knowledge import Generation, Key, Knowledge, Offer, Service, Standing
 from gateway.limits import UNLIMITED, of_row
@@ -38,6 +38,8 @@ from models import (
     User,
 )
 from models import RouteRule as RouteRuleRow
+
+LEARN_WITHIN_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -69,13 +71,16 @@ class Learner:
         """
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._reading))
-        await asyncio.shield(self._next)
+        try:
+            await asyncio.wait_for(asyncio.shield(self._next), ANSWER_WITHIN_SECONDS)
+        except TimeoutError as error:
+            raise Unavailable("What is true now could not be read in time; try again.") from error
 
     async def _read_after(self, present: asyncio.Task[None] | None) -> None:
         if present:
             await asyncio.wait({present})
         self._reading, self._next = self._next, None
-        await in_time(self._read())
+        await in_time(self._read(), LEARN_WITHIN_SECONDS)
 
     async def _follow(self, event_log: events.EventLog) -> None:
         """Reads on whenever the log has grown, and a few times a second anyway, to know that nothing is missing."""
@@ -92,9 +97,13 @@ class Learner:
         while True:
             asked_at = time.monotonic()
             found = await events.after(self.knowledge.position)
-            if not found:
+            if not found and await events.head() >= self.knowledge.position:
                 self.knowledge.confirmed_at = asked_at
                 return
+            if not found:  # the database is an older one: it was restored, or a failover lost its last changes
+                log.warning("log_went_back", position=self.knowledge.position)
+                await self._learn_all()
+                continue
             if found[0].position == self.knowledge.position + 1:
                 await self._learn(found)
             else:  # some were pruned meanwhile

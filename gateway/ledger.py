@@ -68,7 +68,9 @@ class SqliteLedger:
         async with database.writing():
             try:
                 return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, act))
-            except sqlite3.OperationalError as error:
+            except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # a fault of ours
+                raise
+            except sqlite3.DatabaseError as error:
                 raise Unavailable(AWAY) from error
 
     def _count(self, statement: Statement) -> bool:

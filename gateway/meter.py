@@ -105,8 +105,6 @@ class Meter:
             self._stopping.set()
             self._arrived.set()
             await asyncio.gather(groups, later)  # not cut off: what is being written must not be written again
-            with suppress(Unavailable):
-                await self._write_owed()
             await self._ledger.close()
 
     async def count(self, allowed: Allowed, decide: Decide) -> Outcome:
@@ -125,6 +123,10 @@ class Meter:
         except Unavailable:
             self._owed.append(call.record)
             raise
+        except Exception as error:
+            log.exception("call_not_voided")
+            self._owed.append(call.record)
+            raise Unavailable(AWAY) from error
 
     def refuse(self, key_id: str) -> None:
         """Counts a call that was refused; it is written down a moment later."""
@@ -202,27 +204,36 @@ class Meter:
             return await self._ledger.run(transaction)
 
     async def _write_later(self) -> None:
-        while not self._stopping.is_set():
+        """Writes what may be written a moment later: voids that could not be written in time, and refused calls."""
+        while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), LATER_SECONDS)
-            try:
-                await self._write_owed()
-            except Unavailable:
-                pass  # kept for the next time
-            except Exception:
-                log.exception("refused_calls_not_written")
+            is_last = self._stopping.is_set()
+            for write in (self._write_voids, self._write_refusals):
+                try:
+                    await write()
+                except Unavailable:
+                    pass  # kept for the next time
+                except Exception:
+                    log.exception("not_written_later", what=write.__name__)
+            if is_last:
+                return
 
-    async def _write_owed(self) -> None:
-        """What may be written a moment later: calls that were refused, and voids that could not be written in time."""
-        if self._owed:
-            owed = self._owed
-            await self._run(lambda: voiding(self._ledger.dialect, owed))
-            self._owed = self._owed[len(owed) :]
+    async def _write_voids(self) -> None:
+        if owed := self._owed:
+            self._owed = []
+            try:
+                await self._run(lambda: voiding(self._ledger.dialect, owed))
+            except Exception:
+                self._owed += owed
+                raise
+
+    async def _write_refusals(self) -> None:
         if refused := self._refused:
             self._refused = Counter()
             try:
                 await self._run(lambda: refusing(self._ledger.dialect, refused))
-            except BaseException:
+            except Exception:
                 self._refused.update(refused)
                 raise
 

@@ -4,6 +4,8 @@ Both have calls admitted in the same way; the one then passes the call on, the o
 without a framework, since every call goes through here.
 """
 
+from contextlib import suppress
+
 import structlog
 from starlette.types import Receive, Scope, Send
 
@@ -39,6 +41,7 @@ from gateway.passing import (
 )
 
 PREFIXES = (PROJECTS, AUTHORIZE)
+FAULT = "Something went wrong here; the log tells of it under"
 TOO_SLOW = Denied(408, "The request's body stopped coming.", headers=[(b"connection", b"close")])
 NO_BODY = (b"content-length", b"0")
 EMPTY = {"type": "http.response.body", "body": b""}
@@ -57,10 +60,17 @@ class DataPlane:
     async def __call__(self, path: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a call whose path, as it was sent, begins with one of PREFIXES."""
         heard = Heard(scope, path, self._ids)
-        if path.startswith(AUTHORIZE):
-            await self._authorize(heard, send)
-        else:
-            await self._pass_on(heard, receive, send)
+        try:
+            if path.startswith(AUTHORIZE):
+                await self._authorize(heard, send)
+            else:
+                await self._pass_on(heard, receive, send)
+        except BrokenOff:
+            raise  # for the server, which breaks off too
+        except Exception:
+            log.exception("call_failed", request_id=heard.request_id.decode())
+            with suppress(RuntimeError):  # an answer has begun, which the server then breaks off
+                await answer(Denied(500, f"{FAULT} {heard.request_id.decode()}."), heard, send)
 
     async def _authorize(self, heard: Heard, send: Send) -> None:
         question = question_in(heard.path, heard.scope["query_string"])

@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from gateway import logs
 from gateway.app import create_app
 from gateway.errors import TesseraError
+from gateway.protocol import BoundedHeads
 from gateway.settings import Settings
 
 STOP_WITHIN_SECONDS = 10
@@ -49,6 +50,7 @@ def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None
         partial(application, sharing(settings, workers), listener.getsockname()[:2]),
         factory=True,
         workers=workers,
+        http=BoundedHeads,
         log_config=None,
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),

@@ -18,8 +18,9 @@ from gateway.signing import LONGEST_TOKEN, BadToken, claimed, verify
 
 REMEMBERED_SECONDS = 600.0
 MOST_REMEMBERED = 100_000
-FORGERIES_PER_SECOND, FORGERY_BURST = 10.0, 50
-MOST_ADDRESSES = 10_000
+FORGERIES_PER_SECOND, FORGERY_BURST = 10.0, 50  # of one key, from one address
+FORGERIES_IN_ALL_PER_SECOND, FORGERY_BURST_IN_ALL = 200.0, 1000  # from one address
+MOST_SOURCES = 20_000
 
 
 class UnknownToken(BadToken):
@@ -53,11 +54,12 @@ class Tokens:
         found = self._remembered.get(digest)
         if found and now < found[1]:
             return found[0]
-        holder = self._verified(token, address, now)
+        holder = self._verified(token, address, now, was_right=found is not None)
         self._remember(digest, holder, now)
         return holder
 
-    def _verified(self, sent: bytes, address: str, now: float) -> Holder:
+    def _verified(self, sent: bytes, address: str, now: float, *, was_right: bool) -> Holder:
+        """`was_right`: it was verified before, so that no flood of others keeps it from being verified again."""
         if len(sent) > LONGEST_TOKEN:
             raise BadToken
         token = sent.decode("latin-1")
@@ -67,9 +69,10 @@ class Tokens:
         generation = generation_of(self._knowledge, holder)
         if public_key is None or generation is None or generation[1].kid != kid:
             raise UnknownToken
-        self._forgeries.admit(address, now)
+        if not was_right:
+            self._forgeries.admit(address, holder.key_id, now)
         if not _is_right(token, public_key, generation[1]):
-            self._forgeries.add(address, now)
+            self._forgeries.add(address, holder.key_id, now)
             raise BadToken
         return holder
 
@@ -103,22 +106,35 @@ def holder_named(jti: str) -> Holder:
 
 
 class Forgeries:
-    """Wrong signatures by address: a leaking bucket each, of which the oldest are forgotten."""
+    """Wrong signatures by address and key, and by address alone: a leaking bucket each; the oldest are forgotten.
+
+    Who forges one key from an address that others share keeps none of their keys from being verified.
+    """
 
     def __init__(self) -> None:
-        self._empty_at: dict[str, float] = {}
+        self._empty_at: dict[tuple[str, str], float] = {}
 
-    def admit(self, address: str, now: float) -> None:
+    def admit(self, address: str, key_id: str, now: float) -> None:
         """Raises TooManyForgeries."""
-        if self._empty_at.get(_network(address), now) - now > FORGERY_BURST / FORGERIES_PER_SECOND:
-            raise TooManyForgeries
+        for source, a_second, burst in _sources(address, key_id):
+            if self._empty_at.get(source, now) - now > burst / a_second:
+                raise TooManyForgeries
 
-    def add(self, address: str, now: float) -> None:
-        network = _network(address)
-        empty_at = max(self._empty_at.pop(network, now), now) + 1 / FORGERIES_PER_SECOND
-        while len(self._empty_at) >= MOST_ADDRESSES:
-            del self._empty_at[next(iter(self._empty_at))]
-        self._empty_at[network] = empty_at
+    def add(self, address: str, key_id: str, now: float) -> None:
+        for source, a_second, _ in _sources(address, key_id):
+            empty_at = max(self._empty_at.pop(source, now), now) + 1 / a_second
+            while len(self._empty_at) >= MOST_SOURCES:
+                del self._empty_at[next(iter(self._empty_at))]
+            self._empty_at[source] = empty_at
+
+
+def _sources(address: str, key_id: str) -> list[tuple[tuple[str, str], float, int]]:
+    """Where a forgery counts, with how many are looked at a second there, and how many at once."""
+    network = _network(address)
+    return [
+        ((network, key_id), FORGERIES_PER_SECOND, FORGERY_BURST),
+        ((network, ""), FORGERIES_IN_ALL_PER_SECOND, FORGERY_BURST_IN_ALL),
+    ]
 
 
 def _network(address: str) -> str:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway.protocol import BoundedHeads
+
 
 class Server(uvicorn.Server):
     """Uvicorn's, which leaves signals to pytest and tells when it begins to stop."""
@@ -36,7 +38,12 @@ async def serving(app: ASGIApp, on_stop: Callable[[], None] = lambda: None) -> A
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
-            app, log_level="warning", timeout_graceful_shutdown=5, server_header=False, date_header=False
+            app,
+            http=BoundedHeads,
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+            server_header=False,
+            date_header=False,
         )
         server = Server(config, on_stop)
         running = asyncio.create_task(server.serve([listener]))
