@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway import reconcile, roles, templates
 from gateway.database import connected, is_sqlite
+from gateway.limits import LimitsWanted
 from gateway.signing import Keyring
 from models import IssuedKey, UsageRecord
 from tests import mortal
@@ -30,6 +31,7 @@ CALLS = int(os.environ.get("TESSERA_CRASH_CALLS", str(500 * ROUNDS)))
 CALLERS = 16
 PRICES = [("0.000001", "0.5"), ("0.1", "1"), ("999999.999999", "9999.9999"), ("0.333333", "0.3333")]
 """Each with the cost coefficient of its role."""
+ENOUGH = LimitsWanted(calls_per_day=10**12)
 LEAST_ANSWERED = 0.9
 PATIENCE_SECONDS = 60
 REFUSED_SECONDS = 0.05
@@ -143,15 +145,19 @@ async def authorize_keys(offered: Offer) -> list[Key]:
     return await keys(offered, target, "X-Original-Method: GET", "X-Original-URI: /data_layers")
 
 
-async def keys(offered: Offer, target: str, *fields: str) -> list[Key]:
+async def keys(offered: Offer, target: str, *fields: str, limits: LimitsWanted | None = None) -> list[Key]:
     """One of each price, which asks for this target."""
-    return [await priced_key(offered, price, coefficient, target, fields) for price, coefficient in PRICES]
+    return [await priced_key(offered, *each, target, fields, limits) for each in PRICES]
 
 
-async def priced_key(offered: Offer, price: str, coefficient: str, target: str, fields: tuple[str, ...]) -> Key:
+async def priced_key(
+    offered: Offer, price: str, coefficient: str, target: str, fields: tuple[str, ...], limits: LimitsWanted | None
+) -> Key:
     owner, project_id, of = offered.owner, offered.project.id, f"{price} x {coefficient}"
     role = await roles.create(owner, project_id, name=of, permissions=CALLING, cost_coefficient=Decimal(coefficient))
-    template = await templates.create(owner, project_id, role_id=role.id, name=of, price_per_request=Decimal(price))
+    template = await templates.create(
+        owner, project_id, role_id=role.id, name=of, price_per_request=Decimal(price), limits=limits
+    )
     issued, token = await offered.issue(await person(of, f"{price}.{coefficient}@example.org"), template)
     lines = [f"GET {target} HTTP/1.1", "Host: gateway", f"Authorization: Bearer {token}", *fields, "", ""]
     return Key(issued, "\r\n".join(lines).encode(), Decimal(price) * Decimal(coefficient))
@@ -173,6 +179,7 @@ async def test_every_call_that_was_answered_is_counted_however_often_the_gateway
 async def test_every_call_that_reached_the_upstream_is_counted_however_often_the_gateway_is_killed(
     database_url: str, tmp_path: Path
 ) -> None:
+    """Their keys have quotas, so that what counts them is several statements, not one."""
     by_id: dict[str, Key] = {}
 
     async def answer(line: Line) -> None:
@@ -183,7 +190,7 @@ async def test_every_call_that_reached_the_upstream_is_counted_however_often_the
     async with Bytes.listening(answer) as upstream:
         async with connected(database_url):
             offered = await offer(Keyring(SEALER, "http://127.0.0.1:8000"), upstream.url)
-            all_keys = await keys(offered, f"/api/projects/{offered.project.id}/data_layers")
+            all_keys = await keys(offered, f"/api/projects/{offered.project.id}/data_layers", limits=ENOUGH)
         by_id |= {key.issued.id: key for key in all_keys}
         gateway = Mortal(database_url, tmp_path, upstream_allow="127.0.0.0/8")
         await called_through_deaths(gateway, all_keys, offered, database_url, (ROUNDS + 1) // 2)
