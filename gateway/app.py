@@ -12,29 +12,30 @@ from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import database, housekeeping, http, ledger, oauth
-from gateway.admission import Admission
+from gateway import database, housekeeping, http, oauth
 from gateway.attempts import Attempts
 from gateway.auth import Authenticator
-from gateway.decisions import Decider
 from gateway.events import Cursors, EventLog
 from gateway.export_routes import Exports
-from gateway.heard import path_of
-from gateway.knowledge import Knowledge
-from gateway.learning import Learner
 from gateway.logs import REQUEST_ID, AccessLog
-from gateway.meter import Meter
 from gateway.metrics import Measures, Metrics
-from gateway.passing import Passing
 from gateway.passwords import Passwords
 from gateway.permissions import Actor
-from gateway.proxy import PREFIXES, DataPlane
-from gateway.rates import Rates
+from gateway.plane import ledger
+from gateway.plane.admission import Admission
+from gateway.plane.decisions import Decider
+from gateway.plane.heard import path_of
+from gateway.plane.knowledge import Knowledge
+from gateway.plane.learning import Learner
+from gateway.plane.meter import Meter
+from gateway.plane.passing import Passing
+from gateway.plane.proxy import PREFIXES, DataPlane
+from gateway.plane.rates import Rates
+from gateway.plane.tokens import Tokens
 from gateway.retention import Retention
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
-from gateway.tokens import Tokens
 from gateway.upstreams import UpstreamAllow
 from schema import root
 from schema.context import Context, Services

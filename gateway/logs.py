@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import EventDict, Processor
 
 from gateway import clock
-from gateway.passing import BrokenOff
+from gateway.plane.passing import BrokenOff
 
 TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]*\.?[\w-]*")
 REQUEST_ID = "X-Request-Id"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from gateway.passing import BrokenOff, NeverReached, Outgoing, Passing, UpstreamFailed, UpstreamTooSlow
+from gateway.plane.passing import BrokenOff, NeverReached, Outgoing, Passing, UpstreamFailed, UpstreamTooSlow
 from gateway.upstreams import UpstreamAllow
 from tests.serving import serving
 

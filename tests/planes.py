@@ -11,17 +11,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway import ledger
-from gateway.admission import Admission, Admitted
-from gateway.decisions import Asked, Decider, Denied
 from gateway.events import EventLog
-from gateway.knowledge import Knowledge
-from gateway.learning import Learner
-from gateway.ledger import Ledger
-from gateway.meter import Meter
 from gateway.metrics import Measures
-from gateway.rates import Rates
-from gateway.tokens import Tokens
+from gateway.plane import ledger
+from gateway.plane.admission import Admission, Admitted
+from gateway.plane.decisions import Asked, Decider, Denied
+from gateway.plane.knowledge import Knowledge
+from gateway.plane.learning import Learner
+from gateway.plane.ledger import Ledger
+from gateway.plane.meter import Meter
+from gateway.plane.rates import Rates
+from gateway.plane.tokens import Tokens
 
 ADDRESS = "127.0.0.1"
 

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway import clock, keys, ledger, projects, requests, templates, users
+from gateway import clock, keys, projects, requests, templates, users
 from gateway.app import assembled
 from gateway.database import connected
-from gateway.ledger import Ledger, Transaction
 from gateway.limits import LimitsWanted
 from gateway.permissions import GATEWAY
+from gateway.plane import ledger
+from gateway.plane.ledger import Ledger, Transaction
 from gateway.settings import Settings
 from gateway.signing import LONGEST_TOKEN, sign
 from models import IssuedKey, Session
@@ -232,7 +233,7 @@ TWO = {
 @pytest.fixture
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """To rates no time goes by."""
-    monkeypatch.setattr("gateway.admission.time", SimpleNamespace(monotonic=lambda: 0.0, time_ns=time.time_ns))
+    monkeypatch.setattr("gateway.plane.admission.time", SimpleNamespace(monotonic=lambda: 0.0, time_ns=time.time_ns))
 
 
 @pytest.mark.usefixtures("still_clock")

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
-from gateway import decisions, keys
-from gateway.admission import Admitted
-from gateway.decisions import LONGEST_REMEMBERED, Asked, Decider, Denied
+from gateway import keys
+from gateway.plane import decisions
+from gateway.plane.admission import Admitted
+from gateway.plane.decisions import LONGEST_REMEMBERED, Asked, Decider, Denied
+from gateway.plane.tokens import Tokens
 from gateway.signing import Keyring
-from gateway.tokens import Tokens
 from tests.gatehouse import Offer, offer
 from tests.planes import ADDRESS, SILENCE, Call, Plane, plane
 from tests.statements import statements

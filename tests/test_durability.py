@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from gateway.database import connected
-from gateway.ledger import PostgresLedger, Transaction
+from gateway.plane.ledger import PostgresLedger, Transaction
 from gateway.signing import Keyring
 from gateway.statements import Statement
 from tests.gatehouse import Offer, offer

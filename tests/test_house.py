@@ -63,7 +63,7 @@ def test_the_commands_that_the_readme_names_exist(command: str) -> None:
 
 
 def test_the_picture_in_the_readme_names_every_file_of_the_gateway() -> None:
-    files = [path.name for path in (ROOT / "gateway").glob("*.py") if path.name != "__init__.py"]
+    files = [path.name for path in (ROOT / "gateway").rglob("*.py") if path.name != "__init__.py"]
     assert [name for name in files if not re.search(rf"\b{re.escape(name)}\b", README)] == []
 
 

@@ -9,15 +9,16 @@ import asyncpg
 import pytest
 from tortoise.backends.asyncpg.client import AsyncpgDBClient
 
-from gateway import ledger, meter, templates
-from gateway.admission import Admitted
+from gateway import templates
 from gateway.counting import Record
 from gateway.database import connection
-from gateway.decisions import Denied
 from gateway.errors import Unavailable
-from gateway.ledger import ATTEMPTS, AWAY, Ledger, Transaction
 from gateway.limits import LimitsWanted
-from gateway.meter import MOST_TRIES, Moved
+from gateway.plane import ledger, meter
+from gateway.plane.admission import Admitted
+from gateway.plane.decisions import Denied
+from gateway.plane.ledger import ATTEMPTS, AWAY, Ledger, Transaction
+from gateway.plane.meter import MOST_TRIES, Moved
 from gateway.signing import Keyring
 from gateway.statements import Statement
 from gateway.usage import Totals

@@ -15,7 +15,7 @@ import pytest
 
 from gateway import keys, templates
 from gateway.limits import LimitsWanted
-from gateway.meter import Meter, unavailable
+from gateway.plane.meter import Meter, unavailable
 from gateway.settings import Settings
 from tests.gatehouse import Gatehouse, gatehouse, settings_of
 from tests.nginx import NEEDS_NGINX, nginx_serving

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import connections, passing
-from gateway.heads import OWN_COOKIE
-from gateway.passing import BodyNeverCame, BrokenOff, CallerTooSlow, NeverReached, UpstreamFailed, UpstreamTooSlow
+from gateway.plane import connections, passing
+from gateway.plane.heads import OWN_COOKIE
+from gateway.plane.passing import BodyNeverCame, BrokenOff, CallerTooSlow, NeverReached, UpstreamFailed, UpstreamTooSlow
 from schema.transport.credentials import COOKIE
 from tests.passage import Bytes, Front, Line, fronting, ok
 from tests.test_sse import settled

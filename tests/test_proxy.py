@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway import logs
-from gateway.passing import BodyNeverCame, BrokenOff, CallerTooSlow, NeverReached, UpstreamFailed, UpstreamTooSlow
+from gateway.plane.passing import BodyNeverCame, BrokenOff, CallerTooSlow, NeverReached, UpstreamFailed, UpstreamTooSlow
 from tests.gatehouse import Gatehouse, gatehouse, settings_of
 from tests.serving import serving
 
@@ -69,7 +69,7 @@ async def test_a_call_without_an_answer_is_told_why_and_counts_where_the_upstrea
     async def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("gateway.passing.Passing.pass_on", fail)
+    monkeypatch.setattr("gateway.plane.passing.Passing.pass_on", fail)
     answer = await house.call()
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import clock, keys, ledger, limits, templates
-from gateway.admission import Admitted
-from gateway.decisions import Allowed, Denied
-from gateway.knowledge import Key, Service
-from gateway.ledger import Ledger
+from gateway import clock, keys, limits, templates
 from gateway.limits import UNLIMITED, Allowance, AllowanceKind, Limits, LimitsWanted
-from gateway.meter import Metered, counting
+from gateway.plane import ledger
+from gateway.plane.admission import Admitted
+from gateway.plane.decisions import Allowed, Denied
+from gateway.plane.knowledge import Key, Service
+from gateway.plane.ledger import Ledger
+from gateway.plane.meter import Metered, counting
+from gateway.plane.quotas import Spent
 from gateway.pricing import Amount, micros
-from gateway.quotas import Spent
 from gateway.routing import Routes
 from gateway.signing import Keyring
 from gateway.targets import read

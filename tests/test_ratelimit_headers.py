@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.limits import UNLIMITED, AllowanceKind, Limits, Used
+from gateway.plane.ratelimit_headers import MOST, POLICIES, headers, whole_seconds
+from gateway.plane.rates import Rates, RateState
 from gateway.pricing import Amount
-from gateway.ratelimit_headers import MOST, POLICIES, headers, whole_seconds
-from gateway.rates import Rates, RateState
 
 NOW = datetime(2026, 11, 23, 10, 26, 30, 250_000, UTC)
 ITEM = re.compile(r'"([a-z-]+)"((?:;[a-z]+=\d{1,15})+)')

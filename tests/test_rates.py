@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import rates
 from gateway.limits import UNLIMITED, Limits
-from gateway.rates import Rates, RateState
+from gateway.plane import rates
+from gateway.plane.rates import Rates, RateState
 
 MICROSECOND = Fraction(1, 1_000_000)
 KEYS = ("key_1", "key_2", "key_3")

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway import clock, events, keys, meter, projects, requests, roles, routes, templates, users
-from gateway.admission import Admitted
+from gateway import clock, events, keys, projects, requests, roles, routes, templates, users
 from gateway.counting import Record
-from gateway.decisions import Denied
 from gateway.events import EventLog
 from gateway.limits import LimitsWanted
 from gateway.permissions import GATEWAY, Permission
+from gateway.plane import meter
+from gateway.plane.admission import Admitted
+from gateway.plane.decisions import Denied
 from gateway.pricing import Amount
 from gateway.roles import OnNode
 from gateway.routing import RouteRule

@@ -12,10 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import tokens
-from gateway.knowledge import Generation, Key, Knowledge
-from gateway.signing import LONGEST_TOKEN, BadToken, key_header, sign, verify
-from gateway.tokens import (
+from gateway.plane import tokens
+from gateway.plane.knowledge import Generation, Key, Knowledge
+from gateway.plane.tokens import (
     FORGERIES_PER_SECOND,
     FORGERY_BURST,
     REMEMBERED_SECONDS,
@@ -25,6 +24,7 @@ from gateway.tokens import (
     TooManyForgeries,
     UnknownToken,
 )
+from gateway.signing import LONGEST_TOKEN, BadToken, key_header, sign, verify
 from models import KeyState
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"

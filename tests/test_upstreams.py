@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Invalid
-from gateway.passing import NeverReached
+from gateway.plane.passing import NeverReached
 from gateway.settings import Settings
 from gateway.upstreams import UpstreamAllow, checked_upstream_url, is_public
 from tests.passage import Bytes, fronting, ok

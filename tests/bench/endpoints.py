@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.passing import Outgoing, Passing
+from gateway.plane.passing import Outgoing, Passing
 from gateway.upstreams import UpstreamAllow
 
 ITEMS = b'{"items": [%b]}' % b", ".join(b'{"id": %d, "name": "number %d"}' % (n, n) for n in range(1, 9))

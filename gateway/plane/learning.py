@@ -18,9 +18,9 @@ from tortoise.expressions import Q
 from gateway import events
 from gateway.database import ANSWER_WITHIN_SECONDS, in_time
 from gateway.errors import Unavailable
-from gateway.knowledge import Generation, Key, Knowledge, Offer, Service, Standing
 from gateway.limits import UNLIMITED, of_row
 from gateway.permissions import Permission, rights_from
+from gateway.plane.knowledge import Generation, Key, Knowledge, Offer, Service, Standing
 from gateway.pricing import micros
 from gateway.routing import RouteRule, Routes
 from models import (

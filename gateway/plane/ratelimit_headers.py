@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from gateway.limits import SECOND_US, AllowanceKind, Limits, Used, span
+from gateway.plane.rates import RateState
 from gateway.pricing import DAY_US, micros
-from gateway.rates import RateState
 
 RATE, DAY, MONTH, DAY_COST, MONTH_COST = "second", "day", "month", "day-cost", "month-cost"
 POLICIES = {

@@ -28,13 +28,13 @@ from gateway.counting import (
     summed_up,
     unrecording,
 )
-from gateway.decisions import Allowed, Decision, Denied
 from gateway.errors import Unavailable
-from gateway.learning import Learner
-from gateway.ledger import AWAY, Ledger, ResultT, Transaction
 from gateway.limits import UNLIMITED
 from gateway.metrics import Measures
-from gateway.quotas import Counters, Exceeded, Spent, Verdict
+from gateway.plane.decisions import Allowed, Decision, Denied
+from gateway.plane.learning import Learner
+from gateway.plane.ledger import AWAY, Ledger, ResultT, Transaction
+from gateway.plane.quotas import Counters, Exceeded, Spent, Verdict
 from gateway.statements import Statement
 
 MOST_WAITING = 10_000

@@ -8,14 +8,14 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.knowledge import Generation, Key, Knowledge, Service
 from gateway.limits import Limits
 from gateway.permissions import Permission, Rights
+from gateway.plane.knowledge import Generation, Key, Knowledge, Service
+from gateway.plane.tokens import Holder, Tokens, TooManyForgeries, UnknownToken
 from gateway.pricing import Amount
 from gateway.routing import METHODS, Need
 from gateway.signing import BadToken
 from gateway.targets import BadTarget, Target, read
-from gateway.tokens import Holder, Tokens, TooManyForgeries, UnknownToken
 from models import KeyState
 
 UNSERVED_METHODS = frozenset({"CONNECT", "TRACE"})

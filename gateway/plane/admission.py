@@ -6,14 +6,14 @@ from functools import partial
 from typing import NamedTuple
 
 from gateway import clock
-from gateway.decisions import Allowed, Asked, Decider, Denied
 from gateway.errors import Unavailable
-from gateway.learning import Learner
 from gateway.limits import UNLIMITED, retry_after
-from gateway.meter import Meter, Metered, unavailable
-from gateway.quotas import Exceeded, Spent
-from gateway.ratelimit_headers import POLICIES, Header, headers, whole_seconds
-from gateway.rates import Rates, RateState
+from gateway.plane.decisions import Allowed, Asked, Decider, Denied
+from gateway.plane.learning import Learner
+from gateway.plane.meter import Meter, Metered, unavailable
+from gateway.plane.quotas import Exceeded, Spent
+from gateway.plane.ratelimit_headers import POLICIES, Header, headers, whole_seconds
+from gateway.plane.rates import Rates, RateState
 
 TOO_FAST = "The key calls more often than its rate lets it; Retry-After tells when it fits again."
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
-from gateway.decisions import Asked, Denied
+from gateway.plane.decisions import Asked, Denied
 
 PROJECTS, AUTHORIZE = b"/api/projects/", b"/authorize/"
 FAMILIES = {  # the fields in which a proxy tells of the call that it asks about, by `?from=`

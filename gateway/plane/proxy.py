@@ -10,11 +10,13 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from gateway import clock
-from gateway.admission import Admission, Admitted
-from gateway.decisions import Denied
 from gateway.errors import Unavailable
-from gateway.heads import Header, Outgoing
-from gateway.heard import (
+from gateway.http import problem_body
+from gateway.metrics import Measures
+from gateway.plane.admission import Admission, Admitted
+from gateway.plane.decisions import Denied
+from gateway.plane.heads import Header, Outgoing
+from gateway.plane.heard import (
     AUTHORIZE,
     PROJECTS,
     REQUEST_ID,
@@ -27,10 +29,8 @@ from gateway.heard import (
     asked_of_proxy,
     question_in,
 )
-from gateway.http import problem_body
-from gateway.meter import Meter, Metered, unavailable
-from gateway.metrics import Measures
-from gateway.passing import (
+from gateway.plane.meter import Meter, Metered, unavailable
+from gateway.plane.passing import (
     BodyNeverCame,
     BrokenOff,
     CallerTooSlow,

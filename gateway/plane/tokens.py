@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from gateway.knowledge import Generation, Key, Knowledge
+from gateway.plane.knowledge import Generation, Key, Knowledge
 from gateway.signing import LONGEST_TOKEN, BadToken, claimed, verify
 
 REMEMBERED_SECONDS = 600.0

@@ -17,9 +17,9 @@ from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
 from aiohttp.streams import EofStream, StreamReader
 
-from gateway import heads
-from gateway.connections import Connections, NeverReached, Upstream, protocol_of
-from gateway.heads import Header, Malformed, Outgoing
+from gateway.plane import heads
+from gateway.plane.connections import Connections, NeverReached, Upstream, protocol_of
+from gateway.plane.heads import Header, Malformed, Outgoing
 from gateway.upstreams import UpstreamAllow
 
 __all__ = [
