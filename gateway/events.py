@@ -161,7 +161,8 @@ class EventLog:
                     log.exception("The event log can't be read; trying again and again.")
                 is_failing = True
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):  # wait_for can miss that it is cancelled
+                    await self._woken.wait()
 
     async def _read(self) -> None:
         while events := await in_time(after(self._position)):  # a connection may hang, and another not

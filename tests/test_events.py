@@ -73,6 +73,21 @@ async def test_a_lost_wake_up_is_made_up_for() -> None:
         assert await reading == [1]
 
 
+async def test_the_log_stops_also_at_the_moment_in_which_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(_: int) -> list[Event]:
+        return []
+
+    monkeypatch.setattr(events, "after", nothing)
+    for turns in range(10):
+        async with asyncio.timeout(5) as patience, EventLog().running() as log:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            log.wake()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        assert not patience.expired(), turns
+
+
 async def test_a_follower_far_behind_reads_the_table_and_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "RECENT", 4)
     monkeypatch.setattr(events, "PAGE", 3)

@@ -1,5 +1,6 @@
 """What is learned of changes: what was remembered of a call never outlives what it was decided by."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import keys, projects, roles, routes, templates
+from gateway import events, keys, projects, roles, routes, templates
 from gateway.limits import LimitsWanted
 from gateway.permissions import GATEWAY, Permission
 from gateway.plane import decisions
@@ -22,7 +23,7 @@ from gateway.plane.tokens import Tokens
 from gateway.roles import OnNode
 from gateway.routing import RouteRule
 from gateway.signing import Keyring
-from models import IssuedKey, KeyState, ProjectNode
+from models import Event, IssuedKey, KeyState, ProjectNode
 from tests.gatehouse import CALLING, Offer, offer
 from tests.planes import ADDRESS, SILENCE
 from tests.world import SEALER
@@ -189,3 +190,32 @@ async def test_a_key_whose_time_ends_is_refused_though_nothing_was_told_and_its_
     decision = decider.decide(asked)
     assert isinstance(decision, Denied)
     assert (decision.status, decision.key_id) == (401, key.id)
+
+
+async def test_who_follows_the_log_can_be_stopped_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also at the very one in which a reading ends: else the gateway would never stop."""
+
+    async def nothing(_: int) -> list[Event]:
+        return []
+
+    async def beginning() -> int:
+        return 0
+
+    async def follow() -> None:
+        await Learner(Knowledge()).catch_up()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(events, "after", nothing)
+    monkeypatch.setattr(events, "head", beginning)
+    for turns in range(30):
+        follower = asyncio.create_task(follow())
+        await turned(turns)
+        follower.cancel()
+        await turned(30)
+        assert follower.cancelled(), turns
+
+
+async def turned(turns: int) -> None:
+    """So many turns of the loop later."""
+    for _ in range(turns):
+        await asyncio.sleep(0)

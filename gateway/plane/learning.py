@@ -72,7 +72,8 @@ class Learner:
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._reading))
         try:
-            await asyncio.wait_for(asyncio.shield(self._next), ANSWER_WITHIN_SECONDS)
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):  # wait_for can miss that it is cancelled
+                await asyncio.shield(self._next)
         except TimeoutError as error:
             raise Unavailable("What is true now could not be read in time; try again.") from error
 
