@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from limits import parse
 from starlette.exceptions import HTTPException
+from structlog.testing import capture_logs
 
 from gateway import clock, keys, users
 from gateway.oauth import LONGEST_FORM_BYTES, _sole_token
@@ -271,6 +272,13 @@ def same_but_for_the_request(answers: list[httpx2.Response]) -> bool:
     return all(each == told[0] for each in told)
 
 
+@pytest.mark.parametrize("token", [" ", "\x00", "é", "a.b.c", "e30.e30.e30", ".", "..", "x" * 10_000, "e30." * 2])
+async def test_what_can_t_be_a_token_is_an_inactive_one(stage: Stage, token: str) -> None:
+    async with unchanged():
+        assert await introspected(stage, token) == {"active": False}
+        await revoked(stage, token)
+
+
 # ---------------------------------------------------------------- revocation
 
 
@@ -420,6 +428,26 @@ async def test_a_token_in_the_address_is_none(stage: Stage, path: str) -> None:
 async def test_a_token_is_posted_or_nothing(stage: Stage, path: str, method: str) -> None:
     answer = await stage.http.request(method, path, headers=bearer(stage.ada.token))
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_caller_who_goes_away_amid_the_form_is_no_fault_of_ours(stage: Stage) -> None:
+    host, port = stage.url.removeprefix("http://").split(":")
+    with capture_logs() as entries:
+        _, writer = await asyncio.open_connection(host, int(port))
+        lines = [
+            f"POST {REVOKE} HTTP/1.1",
+            "Host: tessera",
+            f"Content-Type: {FORM['Content-Type']}",
+            "Content-Length: 9",
+        ]
+        writer.write("\r\n".join([*lines, "", "token="]).encode())
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(10):
+            while not entries:  # noqa: ASYNC110  # the log says when
+                await asyncio.sleep(0.01)
+    assert [(entry["path"], entry["status"]) for entry in entries] == [(REVOKE, 400)]
 
 
 @given(
