@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from gateway import clock, database, demo, keys, logs, reconcile, server, tour, users, weather
+from gateway import clock, database, demo, keys, logs, progress, reconcile, seeding, server, tour, users, weather
 from gateway.app import assembled
 from gateway.errors import TesseraError, Unavailable
 from gateway.permissions import GATEWAY
@@ -31,10 +31,12 @@ user = typer.Typer(help="Accounts.", no_args_is_help=True)
 signing_key = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
 usage = typer.Typer(help="What was counted.", no_args_is_help=True)
 schema = typer.Typer(help="The GraphQL schema.", no_args_is_help=True)
+bench = typer.Typer(help="What it costs as work grows.", no_args_is_help=True)
 tessera.add_typer(user, name="user")
 tessera.add_typer(signing_key, name="signing-key")
 tessera.add_typer(usage, name="usage")
 tessera.add_typer(schema, name="schema")
+tessera.add_typer(bench, name="bench")
 
 
 def main() -> None:
@@ -196,6 +198,31 @@ def reconcile_usage() -> None:
 def export_schema() -> None:
     """Print the GraphQL schema as SDL."""
     print(root.build(Settings.model_construct()).as_str())
+
+
+@bench.command("seed")
+def seed_database(
+    records: Annotated[int, typer.Option(help="How many calls were made.", min=1)] = 10_000_000,
+    seed: Annotated[int, typer.Option(help="Another number makes other calls; the same one the same.")] = 1,
+    add: Annotated[bool, typer.Option("--add", help="Also beside the projects that the database has.")] = False,
+) -> None:
+    """Fill the database with 20 projects, 1,000 templates, 10,000 issued keys, and calls of the last twelve months."""
+    settings = read_settings()
+
+    async def fill(services: Services) -> None:
+        with progress.shown(records, "calls") as told:
+            await seeding.seed(
+                services.passwords,
+                services.keyring,
+                told,
+                records=records,
+                until=clock.now(),
+                chance=seed,
+                is_added=add,
+            )
+
+    _with_services(settings, fill)
+    print(f"Sign in as {seeding.OWNER}, who owns every project, with the password {seeding.PASSWORD}.")
 
 
 def read_settings() -> Settings:

@@ -97,21 +97,25 @@ async def issue(
 
 
 async def _add_generation(keyring: Keyring, key: IssuedKey) -> None:
-    signing_key = await keyring.current()
+    await generation_of(key, await keyring.current(), keyring.issuer, clock.now()).save(force_create=True)
+
+
+def generation_of(key: IssuedKey, signing_key: SigningKey, issuer: str, signed_at: datetime) -> KeyGeneration:
+    """What the key's present token is made from; not yet saved."""
     claims = {
-        "iss": keyring.issuer,
+        "iss": issuer,
         "sub": key.user_id,
         "aud": key.project_id,
         "jti": f"{key.id}.{key.generation}",
         "role": key.role_id,
-        "iat": seconds(clock.now()),
+        "iat": seconds(signed_at),
     }
     if key.expires_at:
         claims["exp"] = seconds(key.expires_at) + 1  # whole seconds: the last begun one counts; the row is exact
-    await KeyGeneration.create(
-        key=key,
+    return KeyGeneration(
+        key_id=key.id,
         generation=key.generation,
-        signing_key=signing_key,
+        signing_key_id=signing_key.id,
         header=json.dumps(key_header(signing_key.id)),
         claims=json.dumps(claims),
     )
