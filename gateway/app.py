@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import database, housekeeping, http, oauth
+from gateway import console, database, housekeeping, http, oauth
 from gateway.attempts import Attempts
 from gateway.auth import Authenticator
 from gateway.events import Cursors, EventLog
@@ -89,6 +89,7 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
             WebSocketRoute("/graphql", view),
             *http.routes(services.keyring, metrics),
             *_with_credentials(services),
+            *console.routes(),
         ],
         middleware=[Middleware(AccessLog, request_id_of), *_cors(settings)],
         exception_handlers=http.EXCEPTION_HANDLERS,

@@ -126,6 +126,7 @@ def welcome(url: str) -> str:
     sign_in = f'mutation {{ signIn(input: {{email: "{OWNER}", password: "{PASSWORD}"}}) {{ token }} }}'
     return f"""
 Tessera is at {url}
+  open in a browser  {url}
   try queries at     {url}/graphql
   sign in as         {", ".join(PEOPLE)}
   with the password  {PASSWORD}

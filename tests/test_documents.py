@@ -53,6 +53,8 @@ READS = {
     "TemplateTiles": Read(
         ("owner",), of_project(), ("project.templates.1.requests.nodes", "project.templates.0.issuedKeys.nodes")
     ),
+    "Viewer": Read(("owner", "viewer"), lambda _: {}, ("viewer.user.email",)),
+    "Project": Read(("owner", "viewer"), of_project(), ("project.name", "project.viewerPermissions")),
     "KeyTiles": Read(("viewer", "owner", "key"), of_project(), ("project.templates.0.viewerState", "eventCursor")),
     "IssuedKeys": Read(
         ("owner", "analyst"),

@@ -1,0 +1,45 @@
+/** Which screen stands at which path. The gateway serves the console at these first segments: gateway/console.py. */
+import { nextTick } from "vue";
+import { createRouter, createWebHistory } from "vue-router";
+import { isSignedIn, meet, whenSignedOut } from "./session";
+
+export const router = createRouter({
+  history: createWebHistory(),
+  scrollBehavior: (to, from, saved) => saved ?? (to.path === from.path ? false : { top: 0 }),
+  routes: [
+    { path: "/", redirect: "/projects" },
+    { path: "/sign-in", component: () => import("./screens/sign-in/SignIn.vue"), meta: { isOpen: true } },
+    { path: "/projects", component: () => import("./screens/projects/Projects.vue") },
+    {
+      path: "/projects/:projectId",
+      component: () => import("./screens/Project.vue"),
+      props: true,
+      children: [
+        { path: "", name: "about", props: true, component: () => import("./screens/about-project/AboutProject.vue") },
+        { path: "keys", name: "keys", props: true, component: () => import("./screens/api-keys/ApiKeys.vue") },
+      ],
+    },
+    { path: "/:nowhere(.*)*", component: () => import("./screens/Nowhere.vue"), meta: { isOpen: true } },
+  ],
+});
+
+router.beforeEach(async (to) => {
+  await meet();
+  if (!to.meta.isOpen && !isSignedIn.value) return { path: "/sign-in", query: { next: to.fullPath } };
+  if (to.path === "/sign-in" && isSignedIn.value) return "/projects";
+});
+
+router.afterEach(async (to, from) => {
+  if (from.matched.length === 0 || to.path === from.path) return;
+  await nextTick();
+  document.querySelector<HTMLElement>("main")?.focus({ preventScroll: true }); // so that a screen reader begins there
+});
+
+whenSignedOut(() => void router.push({ path: "/sign-in", query: { next: router.currentRoute.value.fullPath } }));
+
+declare module "vue-router" {
+  interface RouteMeta {
+    /** Whether who isn't signed in may see it. */
+    isOpen?: boolean;
+  }
+}

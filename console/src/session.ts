@@ -1,0 +1,50 @@
+/** Who is signed in. */
+import { computed, readonly, shallowRef } from "vue";
+import { client, onUnauthenticated, renewClient } from "./api/client";
+import { SignInDocument, SignOutDocument, ViewerDocument, type ViewerQuery } from "./graphql/operations";
+
+type User = NonNullable<ViewerQuery["viewer"]>["user"];
+
+const known = shallowRef<User | null>();
+
+export const viewer = readonly(known);
+export const isSignedIn = computed(() => Boolean(known.value));
+
+/** Asks the gateway once who holds the cookie. */
+export async function meet(): Promise<void> {
+  if (known.value !== undefined) return;
+  const { data } = await client.value.query(ViewerDocument, {}).toPromise();
+  known.value = data?.viewer?.user ?? null;
+}
+
+/** Null when it is done, else why not. */
+export async function signIn(email: string, password: string): Promise<string | null> {
+  renewClient();
+  const { data, error } = await client.value.mutation(SignInDocument, { email, password, cookie: true }).toPromise();
+  const refused = data?.signIn.userErrors[0]?.message ?? error?.graphQLErrors[0]?.message ?? error?.message;
+  if (refused || !data?.signIn.user) return refused ?? "";
+  known.value = data.signIn.user;
+  return null;
+}
+
+export async function signOut(): Promise<void> {
+  await client.value.mutation(SignOutDocument, {}).toPromise();
+  leave();
+}
+
+/** What the page does when the session is over. */
+export function whenSignedOut(act: () => void): void {
+  left = act;
+}
+
+let left = (): void => undefined;
+
+function leave(): void {
+  known.value = null;
+  renewClient();
+  left();
+}
+
+onUnauthenticated(() => {
+  if (known.value) leave();
+});
