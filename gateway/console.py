@@ -18,21 +18,20 @@ OWN_PATHS = ("/", "/sign-in", "/projects", "/projects/{below:path}")
 
 FOR_A_YEAR = "public, max-age=31536000, immutable"
 ASKED_EACH_TIME = "no-cache"
+POLICY = (
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types vue",
+)
 SECURITY = {
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "img-src 'self'",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types vue",
-        )
-    ),
+    "Content-Security-Policy": "; ".join(POLICY),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -43,7 +42,8 @@ NOT_BUILT = """<!doctype html>
 <html lang="en">
 <title>Tessera</title>
 <h1>The console is not built</h1>
-<p>The gateway works without it. To have it built, install Node 20 or later with npm, and call <code>make setup</code>.</p>
+<p>The gateway works without it. To have it built, install Node 20.19 or later with npm, and call
+<code>make setup</code>.</p>
 <p>The API is at <a href="/graphql">/graphql</a>.</p>
 </html>
 """

@@ -23,7 +23,8 @@ export async function signIn(email: string, password: string): Promise<string | 
   const { data, error } = await client.value.mutation(SignInDocument, { email, password, cookie: true }).toPromise();
   const refused = data?.signIn.userErrors[0]?.message ?? error?.graphQLErrors[0]?.message ?? error?.message;
   if (refused || !data?.signIn.user) return refused ?? "";
-  known.value = data.signIn.user;
+  known.value = undefined;
+  await meet();
   return null;
 }
 

@@ -9,7 +9,7 @@ export function dayOf(instant: string, now: Date): Day {
 }
 
 export function timeOf(instant: string, language: string): string {
-  return new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit", hourCycle: "h23" }).format(
+  return new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(
     new Date(instant),
   );
 }
