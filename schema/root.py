@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Annotated, Any
 
 import strawberry
@@ -97,7 +98,12 @@ class ReadsLogFirst(SchemaExtension):
 
 
 def build(settings: Settings | None = None) -> LimitedSchema:
-    """The executable schema, with the limits of the settings."""
+    """The executable schema, with the limits of the settings; one for all gateways of a process that share them."""
+    return _within(limits_of(settings or Settings()))
+
+
+@cache
+def _within(limits: Limits) -> LimitedSchema:
     return LimitedSchema(
         Query,
         mutation=Mutation,
@@ -105,7 +111,7 @@ def build(settings: Settings | None = None) -> LimitedSchema:
         types=NODES,
         extensions=[ReadsLogFirst],
         config=StrawberryConfig(scalar_map=SCALARS),
-        limits=limits_of(settings or Settings()),
+        limits=limits,
     )
 
 

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
 
 from gateway.database import connected
-from tests.databases import Databases, PostgresDatabases, SqliteDatabases, postgres_server
+from tests.databases import Databases, PostgresDatabases, SqliteDatabases, postgres_server, quick_folder
 
 DIALECTS = ("sqlite", "postgres")
 
@@ -59,8 +61,9 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
-    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
+def sqlite_databases() -> Iterator[SqliteDatabases]:
+    with TemporaryDirectory(prefix="tessera-sqlite-", dir=quick_folder()) as folder:
+        yield SqliteDatabases(Path(folder))
 
 
 @pytest.fixture(scope="session")

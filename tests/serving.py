@@ -10,6 +10,9 @@ from starlette.types import ASGIApp
 
 from gateway.protocol import BoundedHeads
 
+TURNS_UNTIL_CLOSED = 5
+"""Of the event loop: by then it has noticed whoever has closed already."""
+
 
 class Server(uvicorn.Server):
     """Uvicorn's, which leaves signals to pytest and tells when it begins to stop."""
@@ -17,15 +20,28 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self.stopping = asyncio.Event()
         self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
 
+    async def main_loop(self) -> None:
+        """Uvicorn's looks ten times a second whether to stop."""
+        await self.stopping.wait()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's, without its pauses where nobody is left to be waited for."""
         self._on_stop()
-        await super().shutdown(sockets)
+        for _ in range(TURNS_UNTIL_CLOSED):
+            await asyncio.sleep(0)
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        for listener in self.servers:
+            listener.close()
+        await self.lifespan.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -55,5 +71,5 @@ async def serving(app: ASGIApp, on_stop: Callable[[], None] = lambda: None) -> A
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             ready.cancel()
-            server.should_exit = True
+            server.stopping.set()
             await running

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import chain
 
@@ -60,9 +60,10 @@ class Learner:
         try:
             yield self
         finally:
-            follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await follower
+            ending = [task for task in (follower, self._reading, self._next) if task]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
 
     async def catch_up(self) -> None:
         """Returns once everything is known that was true when it was called. Raises Unavailable.
