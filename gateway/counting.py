@@ -164,7 +164,8 @@ def unrecording(dialect: str, record: Record) -> Statement:
     alike = " AND ".join(f"{name} = {parameters.place(value)}" for name, value in zip(RECORD, record, strict=True))
     once = "" if dialect == "sqlite" else "FOR UPDATE SKIP LOCKED"  # another may be deleting its like
     found = f"SELECT id FROM usage_records WHERE {alike} LIMIT 1 {once}"
-    return Statement(f"DELETE FROM usage_records WHERE id = ({found}) RETURNING id", parameters.values)
+    # Alike once more, since on PostgreSQL no index leads to an id.
+    return Statement(f"DELETE FROM usage_records WHERE {alike} AND id = ({found}) RETURNING id", parameters.values)
 
 
 def subtracting(dialect: str, records: Sequence[Record], buckets: Iterable[Bucket] = BUCKETS) -> Iterator[Statement]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from gateway import events, idempotency, keys
+from gateway import clock, events, idempotency, keys, partitions
 from gateway.events import EventLog
 from gateway.retention import Retention
 
@@ -29,9 +29,13 @@ async def running(event_log: EventLog, event_retention: timedelta, records: Rete
         await events.prune(event_retention)
         await idempotency.forget()
 
+    async def make_room() -> None:
+        await partitions.make_room(clock.now())
+
     tasks = [
         asyncio.create_task(_repeat(expire, EXPIRY_SECONDS), name="expiry of keys"),
         asyncio.create_task(_repeat(forget, FORGETTING_SECONDS), name="forgetting"),
+        asyncio.create_task(_repeat(make_room, FORGETTING_SECONDS), name="tables of records to come"),
         asyncio.create_task(_repeat(records.enforce, FORGETTING_SECONDS), name="retention of records"),
     ]
     try:

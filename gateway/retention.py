@@ -8,9 +8,10 @@ import structlog
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.transactions import in_transaction
 
-from gateway import clock
+from gateway import clock, partitions
 from gateway.database import connection
-from gateway.pricing import HOUR_US, Amount, instant_of, micros
+from gateway.partitions import Week, unparted
+from gateway.pricing import FRACTIONS_IN_UNIT, HOUR_US, Amount, instant_of, micros
 from gateway.statements import Parameters
 from gateway.usage import Totals, records_kept_from
 from models import UsageHour
@@ -23,22 +24,36 @@ log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Drops single calls when they are older than so many days, and an hour more: see `usage.records_kept_from`."""
+    """Drops single calls when they are older than so many days, and an hour more: see `usage.records_kept_from`.
+
+    A table of a week goes as a whole, once all of it is older, so what lies in one stays for up to a week longer.
+    """
 
     def __init__(self, days: int) -> None:
         self._days = days
         self._told: set[tuple[str, int]] = set()
 
     async def enforce(self) -> None:
-        """Drops whole hours of a key, and only such whose bucket is the sum of its records; others are logged once.
+        """Drops only hours whose bucket is the sum of their records; others are logged once, and their week is kept.
 
         With them goes what is known of reported calls: whoever tells of one that is so old is refused.
         """
         end = micros(records_kept_from(clock.now(), self._days)) - HOUR_US
+        for week in await partitions.weeks():
+            if week.end <= end:
+                await self._drop_week(week)
         async for key_id, first in _first_records():
             if first < end:
                 await self._drop(key_id, first - first % HOUR_US, end)
         await _forget_reported(end)
+
+    async def _drop_week(self, week: Week) -> None:
+        """Calls that are so old are neither counted nor taken back any more, so what was compared stays so."""
+        differing = await _differing(week)
+        for key_id, hour in differing:
+            self._tell(key_id, [hour])
+        if not differing:
+            await partitions.drop(week)
 
     async def _drop(self, key_id: str, start: int, end: int) -> None:
         while start < end:
@@ -53,13 +68,29 @@ class Retention:
                 log.error("records_kept_that_differ_from_their_hour", key_id=key_id, hour=str(instant_of(hour)))
 
 
+async def _differing(week: Week) -> list[tuple[str, int]]:
+    """Hours of keys whose bucket isn't the sum of the records of that week."""
+    rows = await connection().execute_query_dict(
+        f"""
+        SELECT r.key_id, r.hour FROM (
+            SELECT key_id, {HOUR} AS hour, COUNT(*) AS requests, SUM(units) AS units, SUM(fraction) AS fraction
+            FROM {week.table} GROUP BY key_id, {HOUR}
+        ) AS r LEFT JOIN usage_hours AS h ON h.key_id = r.key_id AND h.hour = r.hour
+        WHERE h.requests IS DISTINCT FROM r.requests OR h.units * {FRACTIONS_IN_UNIT}::numeric + h.fraction
+            IS DISTINCT FROM r.units * {FRACTIONS_IN_UNIT} + r.fraction
+        ORDER BY r.key_id, r.hour
+        """
+    )
+    return [(row["key_id"], row["hour"]) for row in rows]
+
+
 async def _first_records() -> AsyncIterator[tuple[str, int]]:
     """Each key that has records, and the instant of the first; found through their index, without reading the rest."""
     after: str | None = ""
     while after is not None:
         parameters = Parameters(connection().capabilities.dialect)
         keys = f"SELECT id FROM issued_keys WHERE id > {parameters.place(after)} ORDER BY id LIMIT {KEYS_AT_ONCE}"
-        first = "SELECT MIN(called_at) FROM usage_records AS r WHERE r.key_id = k.id"
+        first = f"SELECT MIN(called_at) FROM {unparted()} AS r WHERE r.key_id = k.id"
         rows = await connection().execute_query_dict(
             f"SELECT k.id, ({first}) AS first FROM ({keys}) AS k ORDER BY k.id", parameters.values
         )
@@ -73,7 +104,7 @@ async def _end_of_batch(key_id: str, start: int, end: int) -> int:
     """Up to which hour a key's records are a batch; at least one hour."""
     parameters = Parameters(connection().capabilities.dialect)
     rows = await connection().execute_query_dict(
-        f"SELECT called_at FROM usage_records WHERE {_of(parameters, key_id, start, end)}"
+        f"SELECT called_at FROM {unparted()} WHERE {_of(parameters, key_id, start, end)}"
         f" ORDER BY called_at LIMIT 1 OFFSET {BATCH}",
         parameters.values,
     )
@@ -99,7 +130,7 @@ async def _sums(database: BaseDBAsyncClient, key_id: str, start: int, end: int) 
     parameters = Parameters(database.capabilities.dialect)
     rows = await database.execute_query_dict(
         f"SELECT {HOUR} AS hour, COUNT(*) AS requests, SUM(units) AS units, SUM(fraction) AS fraction"
-        f" FROM usage_records WHERE {_of(parameters, key_id, start, end)} GROUP BY {HOUR}",
+        f" FROM {unparted()} WHERE {_of(parameters, key_id, start, end)} GROUP BY {HOUR}",
         parameters.values,
     )
     return {row["hour"]: Totals.of([row["requests"], 0, int(row["units"]), int(row["fraction"])]) for row in rows}
@@ -109,7 +140,7 @@ async def _delete(database: BaseDBAsyncClient, key_id: str, hours: list[int]) ->
     parameters = Parameters(database.capabilities.dialect)
     found = _of(parameters, key_id, min(hours), max(hours) + HOUR_US)
     wanted = parameters.table(("hour",), [(hour,) for hour in hours])
-    await database.execute_query(f"DELETE FROM usage_records WHERE {found} AND {HOUR} IN ({wanted})", parameters.values)
+    await database.execute_query(f"DELETE FROM {unparted()} WHERE {found} AND {HOUR} IN ({wanted})", parameters.values)
 
 
 def _of(parameters: Parameters, key_id: str, start: int, end: int) -> str:

@@ -131,9 +131,11 @@ async def last_calls(_: Actor, key_ids: Sequence[str]) -> dict[str, datetime]:
     parameters = Parameters(connection().capabilities.dialect)
     keys = parameters.table(("key_id",), [(key_id,) for key_id in key_ids])
     hours = "SELECT MAX(h.hour) FROM usage_hours AS h WHERE h.key_id = k.key_id AND h.requests > 0"
-    records = "SELECT MAX(r.called_at) FROM usage_records AS r WHERE r.key_id = k.key_id"
+    last = f"SELECT k.key_id, ({hours}) AS hour FROM ({keys}) AS k"
+    within = f"r.key_id = last.key_id AND r.called_at >= last.hour AND r.called_at < last.hour + {HOUR_US}"
+    records = f"SELECT MAX(r.called_at) FROM usage_records AS r WHERE {within}"
     rows = await connection().execute_query_dict(
-        f"SELECT k.key_id, COALESCE(({records}), ({hours})) AS called_at FROM ({keys}) AS k", parameters.values
+        f"SELECT key_id, COALESCE(({records}), hour) AS called_at FROM ({last}) AS last", parameters.values
     )
     return {row["key_id"]: instant_of(row["called_at"]) for row in rows if row["called_at"] is not None}
 
