@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import console, database, housekeeping, http, oauth
+from gateway import console, database, housekeeping, http, notices, oauth
 from gateway.attempts import Attempts
 from gateway.auth import Authenticator
 from gateway.events import Cursors, EventLog
@@ -120,12 +120,17 @@ def assembled(settings: Settings) -> Services:
 async def running(services: Services) -> AsyncIterator[None]:
     """What a gateway needs while it serves. Raises OutOfDate, Unavailable."""
     settings = services.settings
-    async with database.opened(settings.where_database()):
+    url, events_log = settings.where_database(), services.log
+    async with database.opened(url):
         await services.keyring.current()
         if losses := await database.possible_losses():
             log.warning("calls_and_changes_can_be_lost", losses=losses)
         events, records = timedelta(days=settings.event_retention_days), Retention(settings.record_retention_days)
-        async with services.log.running(), housekeeping.running(services.log, events, records):
+        async with (
+            events_log.running(),
+            notices.waking(url, events_log.wake),
+            housekeeping.running(events_log, events, records),
+        ):
             yield
 
 

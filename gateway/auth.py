@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime
 
 from gateway import clock
 from gateway.database import in_time
 from gateway.errors import CursorExpired, Unauthenticated, Unavailable
-from gateway.events import EventLog
+from gateway.events import FRESH_SECONDS, EventLog
 from gateway.permissions import Actor
 from gateway.signing import SESSION_TYP, BadToken, Keyring, SessionSigner, typ_of
 from models import Event, KeyGeneration, KeyState, Session
@@ -17,6 +17,7 @@ from models import Event, KeyGeneration, KeyState, Session
 LONGEST_WAIT_SECONDS = 3600.0
 RETRY_SECONDS = 0.25
 REFUSED = "This token is no good: it is unknown, changed, expired or revoked."
+NOT_KNOWN = "Whether the token is still good can't be known now; try again."
 
 
 class Authenticator:
@@ -30,8 +31,9 @@ class Authenticator:
     async def authenticate(self, token: str | None, address: str | None) -> Actor:
         """Who holds the token: a user by a session, or an issued key; anonymous without one.
 
-        Raises Unauthenticated, and Unavailable where the database can't be asked.
+        Raises Unauthenticated, and Unavailable where the database can't be asked, or the log couldn't for a second.
         """
+        await self._log.readable()
         if token is None:
             return Actor(address=address)
         try:
@@ -57,18 +59,46 @@ class Authenticator:
         return generation
 
     async def ended(self, actor: Actor) -> None:
-        """Returns once the actor's token is no longer good; never for an anonymous one."""
+        """Returns once the actor's token is no longer good; never for an anonymous one.
+
+        Raises Unavailable once that couldn't be known for a second.
+        """
+        ending = asyncio.create_task(self._ended(actor))
+        unreadable = asyncio.create_task(self._log.unreadable())
+        try:
+            await asyncio.wait({ending, unreadable}, return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                raise Unavailable(NOT_KNOWN)
+            await ending
+        finally:
+            ending.cancel()
+            unreadable.cancel()
+            await asyncio.gather(ending, unreadable, return_exceptions=True)
+
+    async def _ended(self, actor: Actor) -> None:
+        """Raises Unavailable."""
         if actor.token is None:
             await asyncio.Future()
         while True:
             position = self._log.position
             try:
-                actor = await self.authenticate(actor.token, actor.address)
+                actor = await self._again(actor)
                 await self._until_it_may_have(actor, position)
             except Unauthenticated:
                 return
-            except (CursorExpired, Unavailable):
+            except CursorExpired:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _again(self, actor: Actor) -> Actor:
+        """Who holds the token now. Raises Unauthenticated, and Unavailable after a second of trying."""
+        try:
+            async with asyncio.timeout(FRESH_SECONDS):
+                while True:
+                    with suppress(Unavailable):
+                        return await self.authenticate(actor.token, actor.address)
+                    await asyncio.sleep(RETRY_SECONDS)
+        except TimeoutError as error:
+            raise Unavailable(NOT_KNOWN) from error
 
     async def _until_it_may_have(self, actor: Actor, position: int) -> None:
         """Waits for the token's own end, or for an event of its user or of what signed it."""

@@ -1,30 +1,38 @@
 """The event log: appended to in the transaction of the change itself, followed by everyone who must know.
 
 Positions are given out under the lock of one row that is held until the commit, so a position never shows after a
-higher one was read, and there are no gaps. A wake-up carries nothing: followers read the log, and look again every
-`POLL_SECONDS` in case a wake-up was lost.
+higher one was read, and there are no gaps. A wake-up carries nothing (on PostgreSQL it is a NOTIFY): followers read the
+log, and look again every `POLL_SECONDS` in case a wake-up was lost.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import islice
+from typing import NamedTuple
 
 import structlog
 
 from gateway import audit, clock
 from gateway.database import connection, in_time
-from gateway.errors import BadInput, CursorExpired
+from gateway.errors import BadInput, CursorExpired, Unavailable
 from gateway.permissions import Actor
 from gateway.sealing import Sealer, Unsealable
 from models import Event, EventHead
 
+CHANNEL = "tessera_events"
 POLL_SECONDS = 0.25
+FRESH_SECONDS = 1.0
 PAGE = 500
 RECENT = 10_000
 NO_LONGER_KEPT = "The events after this cursor are no longer kept; read the page again and start anew."
+ANOTHER_LOG = "The database was restored, and events after this cursor are gone; read the page again and start anew."
+NEXT_POSITION = "UPDATE event_head SET position = position + 1 WHERE id = 1 RETURNING position"
+NEXT_POSITIONS = {"sqlite": NEXT_POSITION, "postgres": f"{NEXT_POSITION}, pg_notify('{CHANNEL}', '')"}
+"""By dialect. What is notified is told when the transaction commits, and never if it is rolled back."""
 
 Wanted = Callable[[Event], bool]
 log = structlog.get_logger(__name__)
@@ -39,9 +47,7 @@ async def append(
     """
     occurred_at = clock.now()
     await audit.enter(actor, kind, object_id, project_id, occurred_at)
-    rows = await connection().execute_query_dict(
-        "UPDATE event_head SET position = position + 1 WHERE id = 1 RETURNING position"
-    )
+    rows = await connection().execute_query_dict(NEXT_POSITIONS[connection().capabilities.dialect])
     await Event.create(
         position=rows[0]["position"],
         kind=kind,
@@ -60,6 +66,39 @@ async def head() -> int:
 
 async def after(position: int, limit: int = PAGE) -> list[Event]:
     return await Event.filter(position__gt=position).order_by("position").limit(limit)
+
+
+class Discontinued(Exception):
+    """The log doesn't go on from there: the database was restored, a failover lost events, or they were pruned."""
+
+
+class Place(NamedTuple):
+    """Up to where somebody has read the log, and the last event then, if it was kept."""
+
+    position: int
+    last: Event | None
+
+    @classmethod
+    async def present(cls) -> "Place":
+        position = await head()
+        return cls(position, await Event.get_or_none(position=position))
+
+    async def next(self) -> list[Event]:
+        """The events behind it, in order; it takes one statement. Raises Discontinued."""
+        found = await Event.filter(position__gte=self.position).order_by("position").limit(PAGE)
+        if found and found[0].position == self.position:
+            if self.last and not _is_same(found[0], self.last):
+                raise Discontinued
+            del found[0]
+        elif not found and await head() != self.position:
+            raise Discontinued
+        if found and found[0].position != self.position + 1:
+            raise Discontinued
+        return found
+
+
+def _is_same(one: Event, other: Event) -> bool:
+    return (one.kind, one.object_id, one.occurred_at) == (other.kind, other.object_id, other.occurred_at)
 
 
 async def prune(retention: timedelta) -> None:
@@ -87,7 +126,7 @@ class Cursors:
             raise BadInput("This is no event cursor of this gateway.") from None
         edge = await EventHead.get(id=1)
         if position > edge.position:
-            raise BadInput("This event cursor is ahead of the log: the database may have been restored since.")
+            raise CursorExpired(ANOTHER_LOG)
         if position < edge.pruned_to:
             raise CursorExpired(NO_LONGER_KEPT)
         return position
@@ -98,14 +137,23 @@ class EventLog:
 
     def __init__(self) -> None:
         self._recent: deque[Event] = deque(maxlen=RECENT)
-        self._position = 0
+        self._place = Place(0, None)
+        self._beginnings = 0
+        self._read_at = float("-inf")
+        self._was_read = asyncio.Event()
+        self._is_unreadable = asyncio.Event()
         self._woken = asyncio.Event()
         self._grown = asyncio.Condition()
 
     @property
     def position(self) -> int:
         """Up to where this process knows the log."""
-        return self._position
+        return self._place.position
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether all is known that was true a second ago."""
+        return time.monotonic() - self._read_at < FRESH_SECONDS
 
     def wake(self) -> None:
         """Says that there may be something new; called after a commit."""
@@ -113,35 +161,58 @@ class EventLog:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["EventLog"]:
-        self._position = await head()
-        tail = asyncio.create_task(self._tail(), name="event log")
+        await self._begin()
+        tasks = [asyncio.create_task(each(), name="event log") for each in (self._tail, self._watch)]
         try:
             yield self
         finally:
-            tail.cancel()
-            with suppress(asyncio.CancelledError):
-                await tail
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def readable(self) -> None:
+        """Returns at once where the log is fresh, else once it is again. Raises Unavailable after a second."""
+        try:
+            async with asyncio.timeout(FRESH_SECONDS):  # wait_for can miss that it is cancelled
+                while not self.is_fresh:
+                    self._was_read.clear()
+                    self.wake()
+                    await self._was_read.wait()
+        except TimeoutError as error:
+            raise Unavailable("What is true now could not be read in time; try again.") from error
+
+    async def unreadable(self) -> None:
+        """Returns once the log could not be read for a second."""
+        await self._is_unreadable.wait()
 
     async def grown(self, position: int, seconds: float) -> None:
         """Returns once there is more than up to this position, or after so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._grown:
-                await self._grown.wait_for(lambda: self._position > position)
+                await self._grown.wait_for(lambda: self.position > position)
 
     async def follow(self, position: int, wanted: Wanted) -> AsyncGenerator[Event, None]:
-        """Every wanted event after the position, in order, each once; waits for the next without end."""
+        """Every wanted event after the position, in order, each once; waits for the next without end.
+
+        Raises CursorExpired once an event between is no longer kept, or the log becomes another.
+        """
+        beginnings = self._beginnings
         while True:
-            for event in await self._next(position):
+            for event in await self._next(position, beginnings):
                 position = event.position
                 if wanted(event):
                     yield event
 
-    async def _next(self, position: int) -> list[Event]:
+    async def _next(self, position: int, beginnings: int) -> list[Event]:
         """At least one event after the position: from memory where it reaches back that far, else from the table."""
         async with self._grown:
-            await self._grown.wait_for(lambda: self._position > position)
+            await self._grown.wait_for(lambda: self.position > position or self._beginnings != beginnings)
+        if self._beginnings != beginnings:
+            raise CursorExpired(ANOTHER_LOG)
         known = len(self._recent)
-        behind = self._position - position
+        behind = self.position - position
         if behind <= known:
             return list(islice(reversed(self._recent), behind))[::-1]  # from the end: most followers are close to it
         events = await after(position)
@@ -164,9 +235,44 @@ class EventLog:
                 async with asyncio.timeout(POLL_SECONDS):  # wait_for can miss that it is cancelled
                     await self._woken.wait()
 
+    async def _watch(self) -> None:
+        """Tells those who wait for it that the log is no longer fresh, be it that this process stood still."""
+        while True:
+            remaining = self._read_at + FRESH_SECONDS - time.monotonic()
+            if remaining <= 0:
+                self._is_unreadable.set()
+            await asyncio.sleep(remaining if remaining > 0 else POLL_SECONDS)
+
     async def _read(self) -> None:
-        while events := await in_time(after(self._position)):  # a connection may hang, and another not
+        while True:
+            asked_at = time.monotonic()
+            try:
+                # A connection may hang, and another not.
+                events = await in_time(self._place.next(), FRESH_SECONDS)
+            except Discontinued:
+                log.warning("event_log_discontinued", position=self.position)
+                await in_time(self._begin(), FRESH_SECONDS)
+                return
+            if not events:
+                self._know(asked_at)
+                return
             async with self._grown:  # both together: followers count back from the position
                 self._recent.extend(events)
-                self._position = events[-1].position
+                self._place = Place(events[-1].position, events[-1])
                 self._grown.notify_all()
+
+    async def _begin(self) -> None:
+        """From the present end of the log; who follows one from before is told."""
+        asked_at, place = time.monotonic(), await Place.present()
+        async with self._grown:
+            self._recent.clear()
+            self._place = place
+            self._beginnings += 1
+            self._grown.notify_all()
+        self._know(asked_at)
+
+    def _know(self, asked_at: float) -> None:
+        self._read_at = asked_at
+        self._was_read.set()
+        if self.is_fresh:
+            self._is_unreadable.clear()

@@ -13,8 +13,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -25,6 +24,8 @@ from gateway.protocol import BoundedHeads
 from gateway.settings import Settings
 
 STOP_WITHIN_SECONDS = 10
+WORKER = b"tessera-worker"
+ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 log = structlog.get_logger("tessera.server")
 
@@ -86,14 +87,29 @@ def sharing(settings: Settings, workers: int) -> Settings:
     return settings if "processes" in settings.model_fields_set else settings.model_copy(update={"processes": workers})
 
 
-def application(settings: Settings, address: tuple[str, int]) -> Starlette:
+def application(settings: Settings, address: tuple[str, int]) -> ASGIApp:
     """What each process serves; made within its event loop, once uvicorn has taken the signals."""
     logs.configure()
     app = create_app(settings, [address])
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         _add_handler(number, lambda: loop.call_soon_threadsafe(app.state.stop))
-    return app
+    return naming_the_worker(app) if settings.worker_header == "on" else app
+
+
+def naming_the_worker(app: ASGIApp) -> ASGIApp:
+    """The same, where each answer tells by `Tessera-Worker` the id of the process that gave it."""
+    field = (WORKER, b"%d" % os.getpid())
+
+    async def named(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_named(message: Message) -> None:
+            if message["type"] in ANSWERS:
+                message["headers"] = [*message.get("headers", ()), field]
+            await send(message)
+
+        await app(scope, receive, send_named)
+
+    return named
 
 
 def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:

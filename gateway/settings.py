@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     processes: int = Field(default=1, ge=1)
     """Over how many gateway processes a rate per second is shared; `serve` counts its workers unless it is set."""
 
+    worker_header: Literal["on", "off"] = "off"
+    """On, each answer tells by `Tessera-Worker` which process gave it."""
+
     max_depth: int = Field(default=15, ge=10)
     max_aliases: int = Field(default=30, ge=1)
     max_tokens: int = Field(default=4_000, ge=100)

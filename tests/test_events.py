@@ -1,6 +1,7 @@
 """The event log: in order, nothing lost, nothing twice, whoever writes and however late one reads."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import aclosing, suppress
 from datetime import timedelta
 
@@ -8,8 +9,8 @@ import pytest
 from tortoise.transactions import in_transaction
 
 from gateway import clock, events
-from gateway.errors import BadInput, CursorExpired
-from gateway.events import Cursors, EventLog
+from gateway.errors import BadInput, CursorExpired, Unavailable
+from gateway.events import Cursors, Discontinued, EventLog, Place
 from gateway.permissions import GATEWAY
 from gateway.sealing import Sealer
 from models import Event, EventHead
@@ -74,10 +75,10 @@ async def test_a_lost_wake_up_is_made_up_for() -> None:
 
 
 async def test_the_log_stops_also_at_the_moment_in_which_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(_: int) -> list[Event]:
+    async def nothing(_: Place) -> list[Event]:
         return []
 
-    monkeypatch.setattr(events, "after", nothing)
+    monkeypatch.setattr(Place, "next", nothing)
     for turns in range(10):
         async with asyncio.timeout(5) as patience, EventLog().running() as log:
             for _ in range(20):
@@ -123,8 +124,9 @@ async def test_a_cursor_of_another_gateway_is_bad_input() -> None:
         await CURSORS.take(Cursors(Sealer(b"another secret key, also 32 bytes")).give(1))
 
 
-async def test_a_cursor_ahead_of_the_log_is_bad_input() -> None:
-    with pytest.raises(BadInput):
+async def test_a_cursor_ahead_of_the_log_has_expired() -> None:
+    """The database was restored: whoever holds it must begin anew."""
+    with pytest.raises(CursorExpired):
         await CURSORS.take(CURSORS.give(1))
 
 
@@ -155,3 +157,100 @@ async def test_pruning_everything_keeps_the_head() -> None:
     assert (head.position, head.pruned_to) == (2, 2)
     await append()
     assert [event.position for event in await events.after(2)] == [3]
+
+
+# ---------------------------------------------------------------- a log that becomes another
+
+
+async def restored(position: int) -> None:
+    """The database is what it was when this was the last event."""
+    await Event.filter(position__gt=position).delete()
+    await EventHead.filter(id=1).update(position=position)
+
+
+async def discontinued(log: EventLog, position: int, before: Awaitable[None]) -> None:
+    """Fails unless a follower from this position is told, once this has happened, that it can't go on."""
+    reading = asyncio.create_task(read(log, position, 1))
+    done, _ = await asyncio.wait({reading}, timeout=0.05)
+    assert not done
+    await before
+    with pytest.raises(CursorExpired):
+        await reading
+
+
+async def test_followers_of_a_log_that_went_back_are_told_and_it_is_followed_anew() -> None:
+    await append(5)
+    async with EventLog().running() as log:
+        await discontinued(log, 5, restored(3))
+        assert log.position == 3
+        reading = asyncio.create_task(read(log, 3, 2))
+        await append(2)
+        assert await reading == [4, 5]
+
+
+async def test_followers_are_told_also_where_a_log_that_went_back_has_grown_past_them_since() -> None:
+    async def grown_again() -> None:
+        async with in_transaction():
+            await restored(3)
+            for _ in range(4):
+                await events.append(GATEWAY, "thing.happened", "prj_another")
+
+    await append(5)
+    async with EventLog().running() as log:
+        await discontinued(log, 5, grown_again())
+        assert log.position == 7
+
+
+async def test_who_reads_page_by_page_notices_any_break_of_the_log() -> None:
+    await append(5)
+    place = await Place.present()
+    assert await place.next() == []
+    await append(2)
+    assert [event.position for event in await place.next()] == [6, 7]
+    await Event.filter(position__lte=5).delete()
+    assert [event.position for event in await place.next()] == [6, 7]
+    await Event.filter(position__lte=6).delete()
+    with pytest.raises(Discontinued):
+        await place.next()
+    await restored(2)
+    with pytest.raises(Discontinued):
+        await place.next()
+
+
+# ---------------------------------------------------------------- a log that can't be read
+
+
+@pytest.fixture
+def can_be_read(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """While it isn't set, what reads the log waits for an answer."""
+    flows, look = asyncio.Event(), Place.next
+    flows.set()
+
+    async def wait_and_look(place: Place) -> list[Event]:
+        await flows.wait()
+        return await look(place)
+
+    monkeypatch.setattr(Place, "next", wait_and_look)
+    return flows
+
+
+async def test_a_log_that_can_t_be_read_for_a_second_is_told_until_it_can(can_be_read: asyncio.Event) -> None:
+    async with asyncio.timeout(20), EventLog().running() as log:
+        await log.readable()
+        can_be_read.clear()
+        await log.unreadable()
+        assert not log.is_fresh
+        with pytest.raises(Unavailable):
+            await log.readable()
+        can_be_read.set()
+        await log.readable()
+        assert log.is_fresh
+
+
+async def test_who_stood_still_reads_the_log_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process that was stopped: its clock went on, and its memory didn't."""
+    async with asyncio.timeout(20), EventLog().running() as log:
+        await append()
+        monkeypatch.setattr(log, "_read_at", log._read_at - 30)
+        await log.readable()
+        assert log.position == 1

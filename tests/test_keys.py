@@ -45,11 +45,12 @@ async def issue(scene: Scene, name: str = "Basic", *permissions: Permission) -> 
 
 
 async def works(token: str) -> bool:
-    authenticator = Authenticator(KEYRING, SessionSigner(SEALER, "https://gateway.example"), EventLog())
-    try:
-        actor = await authenticator.authenticate(token, None)
-    except Unauthenticated:
-        return False
+    async with EventLog().running() as log:
+        authenticator = Authenticator(KEYRING, SessionSigner(SEALER, "https://gateway.example"), log)
+        try:
+            actor = await authenticator.authenticate(token, None)
+        except Unauthenticated:
+            return False
     return actor.issued_key is not None
 
 

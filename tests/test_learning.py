@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import events, keys, projects, roles, routes, templates
+from gateway import keys, projects, roles, routes, templates
+from gateway.events import Place
 from gateway.limits import LimitsWanted
 from gateway.permissions import GATEWAY, Permission
 from gateway.plane import decisions
@@ -195,18 +196,14 @@ async def test_a_key_whose_time_ends_is_refused_though_nothing_was_told_and_its_
 async def test_who_follows_the_log_can_be_stopped_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also at the very one in which a reading ends: else the gateway would never stop."""
 
-    async def nothing(_: int) -> list[Event]:
+    async def nothing(_: Place) -> list[Event]:
         return []
-
-    async def beginning() -> int:
-        return 0
 
     async def follow() -> None:
         await Learner(Knowledge()).catch_up()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(events, "after", nothing)
-    monkeypatch.setattr(events, "head", beginning)
+    monkeypatch.setattr(Place, "next", nothing)
     for turns in range(30):
         follower = asyncio.create_task(follow())
         await turned(turns)

@@ -9,13 +9,12 @@ from decimal import Decimal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from gateway.events import FRESH_SECONDS
 from gateway.limits import Limits
 from gateway.permissions import Rights
 from gateway.pricing import Amount, cost
 from gateway.routing import Routes
 from models import KeyState
-
-FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

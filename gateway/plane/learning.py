@@ -49,6 +49,7 @@ class Learner:
 
     def __init__(self, knowledge: Knowledge) -> None:
         self.knowledge = knowledge
+        self._place = events.Place(0, None)
         self._reading: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
 
@@ -98,18 +99,16 @@ class Learner:
     async def _read(self) -> None:
         while True:
             asked_at = time.monotonic()
-            found = await events.after(self.knowledge.position)
-            if not found and await events.head() >= self.knowledge.position:
-                self.knowledge.confirmed_at = asked_at
-                return
-            if not found:  # the database is an older one: it was restored, or a failover lost its last changes
-                log.warning("log_went_back", position=self.knowledge.position)
+            try:
+                found = await self._place.next()
+            except events.Discontinued:
+                log.warning("log_discontinued", position=self.knowledge.position)
                 await self._learn_all()
                 continue
-            if found[0].position == self.knowledge.position + 1:
-                await self._learn(found)
-            else:  # some were pruned meanwhile
-                await self._learn_all()
+            if not found:
+                self.knowledge.confirmed_at = asked_at
+                return
+            await self._learn(found)
 
     async def _learn(self, found: list[Event]) -> None:
         changed: defaultdict[Learn, set[str]] = defaultdict(set)
@@ -120,17 +119,21 @@ class Learner:
                 changed[learn].add(about)
         for learn, ids in changed.items():
             await self._changed(learn, ids)
-        self.knowledge.position = found[-1].position
+        self._know(events.Place(found[-1].position, found[-1]))
 
     async def _changed(self, learn: "Learn", ids: Iterable[str] | None) -> None:
         await learn(self.knowledge, ids)
         self.knowledge.changes += 1
 
     async def _learn_all(self) -> None:
-        asked_at, position = time.monotonic(), await events.head()
+        asked_at, place = time.monotonic(), await events.Place.present()
         for learn in dict.fromkeys(chain.from_iterable(LEARNING.values())):
             await self._changed(learn, None)
-        self.knowledge.position, self.knowledge.confirmed_at = position, asked_at
+        self._know(place)
+        self.knowledge.confirmed_at = asked_at
+
+    def _know(self, place: events.Place) -> None:
+        self._place, self.knowledge.position = place, place.position
 
 
 # What is read again, as it stands now: of these ids, or all

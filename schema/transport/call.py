@@ -64,7 +64,10 @@ class Application(Protocol[ActorT]):
         """Who holds the token; anonymous without one. Raises Unauthenticated for a bad one, Unavailable."""
 
     async def ended(self, actor: ActorT) -> None:
-        """Returns when the token that made the actor has ended; for an anonymous one never."""
+        """Returns when the token that made the actor has ended; for an anonymous one never.
+
+        Raises Unavailable when that can't be known for a second.
+        """
 
     def context(
         self, *, actor: ActorT, request_id: str, address: str, last_event_id: str | None, accepts_cookies: bool

@@ -13,6 +13,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.errors import Unavailable
 from schema.transport.accept import MediaType
 from schema.transport.call import Call
 from schema.transport.errors import bare
@@ -28,7 +29,14 @@ class Ending(Enum):
     COMPLETED = auto()
     DISCONNECTED = auto()
     TOKEN_ENDED = auto()
+    TOKEN_UNKNOWN = auto()
     STOPPING = auto()
+
+
+TOLD = {
+    Ending.TOKEN_ENDED: ("UNAUTHENTICATED", "The token has ended."),
+    Ending.TOKEN_UNKNOWN: ("UNAVAILABLE", "Whether the token is still good can't be known now; try again."),
+}
 
 
 class EventStream(Response):
@@ -84,7 +92,10 @@ class EventStream(Response):
         return Ending.DISCONNECTED
 
     async def _watch_token(self) -> Ending:
-        await self._token_ended()
+        try:
+            await self._token_ended()
+        except Unavailable:
+            return Ending.TOKEN_UNKNOWN
         return Ending.TOKEN_ENDED
 
     async def _watch_server(self) -> Ending:
@@ -94,8 +105,8 @@ class EventStream(Response):
     def _last_word(self, ending: Ending) -> bytes:
         if ending is Ending.STOPPING:
             return b""  # without `complete` a client knows that there is more, and comes again
-        if ending is Ending.TOKEN_ENDED:
-            error = bare("UNAUTHENTICATED", "The token has ended.", self._call.request_id)
+        if ending in TOLD:
+            error = bare(*TOLD[ending], self._call.request_id)
             return event({"errors": [error]}) + COMPLETE
         return COMPLETE
 

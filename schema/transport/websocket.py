@@ -55,21 +55,27 @@ class Connection(Generic[ActorT]):
 
     async def admit(self) -> None:
         """Raises Unauthenticated for a bad token, BadInput for two credentials, Unavailable."""
-        token = self._credentials.token(self._handshake, self._bearer())
-        self._actor.set_result(await self._application.authenticate(token, address_of(self._handshake)))
+        self._actor.set_result(await self._authenticated())
 
     async def token_ended(self) -> None:
         await self._application.ended(await asyncio.shield(self._actor))
 
-    def answers(self, operation: Operation, request_id: str) -> AsyncGenerator[Answer, None]:
+    async def answers(self, operation: Operation, request_id: str) -> AsyncGenerator[Answer, None]:
+        """Runs it for whoever the token speaks for now. Raises as `admit`."""
         call = self._application.context(
-            actor=self._actor.result(),
+            actor=await self._authenticated(),
             request_id=request_id,
             address=address_of(self._handshake),
             last_event_id=None,
             accepts_cookies=False,
         )
-        return execution.answers(self._schema, operation, call)
+        async with aclosing(execution.answers(self._schema, operation, call)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def _authenticated(self) -> ActorT:
+        token = self._credentials.token(self._handshake, self._bearer())
+        return await self._application.authenticate(token, address_of(self._handshake))
 
     def _bearer(self) -> str | None:
         given = next((value for key, value in self.connection_params.items() if key.lower() == "authorization"), None)
@@ -140,8 +146,12 @@ class Socket(BaseGraphQLTransportWSHandler[Connection[Any], None]):
         await operation.send_operation_message({"type": "complete", "id": operation.id})
 
     async def _close_when_token_ends(self) -> None:
-        await self.context.token_ended()
-        await self.websocket.close(FORBIDDEN, "The token has ended.")
+        try:
+            await self.context.token_ended()
+        except Unavailable as unavailable:
+            await self.websocket.close(TRY_AGAIN_LATER, unavailable.message)
+        else:
+            await self.websocket.close(FORBIDDEN, "The token has ended.")
 
     async def _close_when_server_stops(self) -> None:
         await self.context.stopping.wait()
