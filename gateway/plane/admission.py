@@ -1,14 +1,14 @@
 """How a call gets in: decided, held to its rate, and counted; the same at every entrance of the data plane."""
 
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway import clock
 from gateway.errors import Unavailable
 from gateway.limits import UNLIMITED, retry_after
-from gateway.plane.decisions import Allowed, Asked, Decider, Denied
+from gateway.plane.decisions import Allowed, Asked, Decider, Decision, Denied
 from gateway.plane.learning import Learner
 from gateway.plane.meter import Meter, Metered, unavailable
 from gateway.plane.quotas import Exceeded, Spent
@@ -62,7 +62,9 @@ class Admission:
             allowed, rate = decision, self._rate_of(decision)
             if rate and not rate.is_allowed:
                 return too_fast(allowed, rate)
-        outcome = await self._counted(asked, allowed)
+        again = Again(lambda: self._decider.decide(asked), self._rate_of, rate)
+        outcome = await self._counted(allowed, again.decide)
+        rate = again.rate
         if isinstance(outcome, Metered):
             is_limited = outcome.allowed.limits is not UNLIMITED
             return Admitted(outcome, headers_of(outcome.allowed, rate, outcome.spent) if is_limited else ())
@@ -73,10 +75,26 @@ class Admission:
             return None
         return self._rates.take(allowed.key.id, allowed.limits, time.monotonic())
 
-    async def _counted(self, asked: Asked, allowed: Allowed) -> Metered | Denied | Exceeded:
+    async def _counted(self, allowed: Allowed, decide: Callable[[], Decision]) -> Metered | Denied | Exceeded:
         if self._is_metered:
-            return await self._meter.count(allowed, partial(self._decider.decide, asked))
+            return await self._meter.count(allowed, decide)
         return Metered(allowed, time.time_ns() // 1000) if self._knowledge.is_fresh else unavailable()
+
+
+@dataclass(slots=True)
+class Again:
+    """The decision on a call whose terms may have changed: it is held to a rate that its key didn't have before."""
+
+    decided: Callable[[], Decision]
+    rate_of: Callable[[Allowed], RateState | None]
+    rate: RateState | None
+
+    def decide(self) -> Decision:
+        decision = self.decided()
+        if self.rate or isinstance(decision, Denied):
+            return decision
+        self.rate = self.rate_of(decision)
+        return too_fast(decision, self.rate) if self.rate and not self.rate.is_allowed else decision
 
 
 def too_fast(allowed: Allowed, rate: RateState) -> Denied:
