@@ -54,7 +54,7 @@ run: setup ## Start the gateway with a demo project
 
 test: setup ## Run every test; `make test ARGS="-k sqlite"` runs some
 	@$(if $(npm),cd console && npm run --silent test,echo "test: the console's own tests are left out: they need npm")
-	@$(bin)/pytest -n 2 $(ARGS)
+	@$(bin)/pytest -n 2 --dist worksteal --durations 10 $(ARGS)
 
 check: setup ## Lint, format, types, import contracts, drift of the SDL, the contract
 	@echo "check: lint" && $(bin)/ruff check --quiet
