@@ -7,7 +7,7 @@ week has one, so that no call waits for a table. SQLite has no partitions: there
 # ruff: noqa: S608  # its statements are built of names that stand in this file
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -75,19 +75,38 @@ async def make_room(now: datetime) -> None:
         await _make(week)
 
 
-async def drop(week: Week) -> None:
-    """Drops the table of a week with all its calls. Where it is in use for too long, nothing happens."""
+async def make_weeks(start: datetime, end: datetime) -> None:
+    """Gives a table to each week of a period, before many calls of it are written. SQLite has none."""
+    if _is_parted():
+        for first in range(week_of(micros(start)).start, micros(end), WEEK_US):
+            await _make(Week(first))
+
+
+async def drop(week: Week, may_go: Callable[[Week], Awaitable[bool]]) -> None:
+    """Drops the table of a week with all its calls, if it may go; nobody writes there between that answer and the end.
+
+    Where it is in use for too long, nothing happens.
+    """
     try:
         async with _changing() as database:
-            await database.execute_query(f"DROP TABLE IF EXISTS {week.table}")
+            if week in await weeks():
+                await database.execute_query(f"LOCK TABLE {week.table} IN SHARE MODE")
+                await _drop(database, week, is_free=await may_go(week))
     except asyncpg.LockNotAvailableError:
         log.info("week_of_records_in_use", week=week.table)
-    else:
+
+
+async def _drop(database: BaseDBAsyncClient, week: Week, *, is_free: bool) -> None:
+    if is_free:
+        await database.execute_query(f"DROP TABLE {week.table}")
         log.info("week_of_records_dropped", week=week.table)
 
 
 async def _make(week: Week) -> None:
-    """Unless it is there. Its calls leave the rest; nobody else may write there meanwhile."""
+    """Unless it is there. Its calls leave the rest.
+
+    Writers wait meanwhile: one that had chosen the rest for a call of that week would find it refused there.
+    """
     try:
         async with _changing() as database:
             if week not in await weeks():
@@ -100,6 +119,7 @@ async def _attach(database: BaseDBAsyncClient, week: Week) -> None:
     like = "INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES"
     within = f"called_at >= {week.start} AND called_at < {week.end}"
     for statement in (
+        f"LOCK TABLE ONLY {WHOLE} IN SHARE ROW EXCLUSIVE MODE",
         f"LOCK TABLE {REST} IN ACCESS EXCLUSIVE MODE",
         f"CREATE TABLE {week.table} (LIKE {WHOLE} {like})",
         f"WITH moved AS (DELETE FROM {REST} WHERE {within} RETURNING *) INSERT INTO {week.table} SELECT * FROM moved",

@@ -48,12 +48,13 @@ class Retention:
         await _forget_reported(end)
 
     async def _drop_week(self, week: Week) -> None:
-        """Calls that are so old are neither counted nor taken back any more, so what was compared stays so."""
-        differing = await _differing(week)
-        for key_id, hour in differing:
-            self._tell(key_id, [hour])
-        if not differing:
-            await partitions.drop(week)
+        async def is_reconciled(week: Week) -> bool:
+            differing = await _differing(week)
+            for key_id, hour in differing:
+                self._tell(key_id, [hour])
+            return not differing
+
+        await partitions.drop(week, is_reconciled)
 
     async def _drop(self, key_id: str, start: int, end: int) -> None:
         while start < end:
