@@ -33,7 +33,7 @@ PARTITION = f"""
     DROP TABLE usage_records_unparted;
     ALTER TABLE usage_records ADD CONSTRAINT usage_records_key_id_fkey
         FOREIGN KEY (key_id) REFERENCES issued_keys (id) ON DELETE RESTRICT;
-    CREATE INDEX usage_records_key_id_called_at ON usage_records (key_id, called_at);
+    CREATE INDEX idx_usage_recor_key_id_64edc9 ON usage_records (key_id, called_at);
 """  # noqa: S608  # of a number that stands in this file
 
 
