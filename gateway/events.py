@@ -84,15 +84,23 @@ class Place(NamedTuple):
         return cls(position, await Event.get_or_none(position=position))
 
     async def next(self) -> list[Event]:
-        """The events behind it, in order; it takes one statement. Raises Discontinued."""
+        """The events behind it, in order; one statement, where the last one is still kept. Raises Discontinued."""
         found = await Event.filter(position__gte=self.position).order_by("position").limit(PAGE)
         if found and found[0].position == self.position:
             if self.last and not _is_same(found[0], self.last):
                 raise Discontinued
             del found[0]
-        elif not found and await head() != self.position:
-            raise Discontinued
+        elif not found:
+            found = await self._begun_meanwhile()
         if found and found[0].position != self.position + 1:
+            raise Discontinued
+        return found
+
+    async def _begun_meanwhile(self) -> list[Event]:
+        """What came since nothing at all was found, not even the last event. Raises Discontinued."""
+        newest = await head()
+        found = await after(self.position) if newest > self.position else []
+        if not found and newest != self.position:
             raise Discontinued
         return found
 
