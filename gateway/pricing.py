@@ -27,6 +27,9 @@ FRACTIONS_IN_UNIT = 10**10
 QUARTER_US = 900_000_000
 HOUR_US = 4 * QUARTER_US
 DAY_US = 24 * HOUR_US
+MONTH_US = 28 * DAY_US
+"""The width that stands for calendar months of UTC: that of the shortest."""
+LONGEST_MONTH_US = 31 * DAY_US
 
 _EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -325,10 +328,25 @@ def parts(start: int, end: int, widths: Sequence[int] = (DAY_US, HOUR_US)) -> It
         yield Part(0, start, end)
         return
     width, *narrower = widths
-    low, high = -(-start // width) * width, end // width * width
+    low, high = _bucket_from(start, width, end), _bucket(end, width)
     if low >= high:
         yield from parts(start, end, narrower)
         return
     yield from parts(start, low, narrower)
     yield Part(width, low, high)
     yield from parts(high, end, narrower)
+
+
+def _bucket(at: int, width: int) -> int:
+    """The start of the bucket that an instant is in."""
+    return first_of_month(at) if width == MONTH_US else at // width * width
+
+
+def _bucket_from(at: int, width: int, most: int) -> int:
+    """The start of the first bucket that begins then or later; at most `most`, after which the calendar may end."""
+    start = _bucket(at, width)
+    if start == at:
+        return at
+    if width != MONTH_US:
+        return start + width
+    return _bucket(start + LONGEST_MONTH_US, width) if start + LONGEST_MONTH_US < most else most

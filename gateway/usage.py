@@ -1,7 +1,7 @@
 """What keys called, and what it cost, summed up over a period.
 
-A report takes whole days, whole hours at their edges, and records only at odd edges: its cost follows the keys and
-buckets that it touches.
+A report takes whole months, whole days and hours at their edges, and records only at odd edges: its cost follows the
+keys and buckets that it touches.
 """
 
 # ruff: noqa: S608  # its statements are built of names that stand in this file; every value is a parameter
@@ -19,10 +19,11 @@ from gateway.counting import COUNTS
 from gateway.database import connection
 from gateway.errors import PeriodTooFine
 from gateway.permissions import Actor
-from gateway.pricing import DAY_US, HOUR_US, QUARTER_US, Amount, Period, instant_of, micros, parts
+from gateway.pricing import DAY_US, HOUR_US, MONTH_US, QUARTER_US, Amount, Period, instant_of, micros, parts
 from gateway.statements import Parameters
 
 Span = tuple[int, int]
+WIDTHS = (MONTH_US, DAY_US, HOUR_US)
 
 
 class Grouping(StrEnum):
@@ -57,7 +58,7 @@ async def of_keys(key_ids: Iterable[str], period: Period, raw_kept_from: datetim
     PeriodTooFine where an edge needs records older than `raw_kept_from`, the first instant whose records are all kept.
     """
     ids = list(dict.fromkeys(key_ids))
-    spans = _spans([micros(period.start), micros(period.end)], (DAY_US, HOUR_US), raw_kept_from)
+    spans = _spans([micros(period.start), micros(period.end)], WIDTHS, raw_kept_from)
     rows = await _sums(_Keys(ids), spans, "owner") if ids else []
     found = {row["owner"]: _totals(row) for row in rows}
     return {key_id: found.get(key_id, Totals()) for key_id in ids}
@@ -71,7 +72,7 @@ async def of_projects(
     Groups without calls are left out. PeriodTooFine as `of_keys`.
     """
     found: dict[str, dict[str, Totals]] = {project_id: {} for project_id in project_ids}
-    spans = _spans([micros(period.start), micros(period.end)], (DAY_US, HOUR_US), raw_kept_from)
+    spans = _spans([micros(period.start), micros(period.end)], WIDTHS, raw_kept_from)
     rows = await _sums(_Keys(list(found), by), spans, "owner, part") if found else []
     for row, totals in _counted(rows):
         found[row["owner"]][row["part"]] = totals
@@ -88,7 +89,7 @@ async def series(
     """
     edges = [micros(boundary) for boundary in boundaries]
     sums = {project_id: [[0, 0, 0, 0] for _ in edges[1:]] for project_id in project_ids}
-    spans = _spans(edges, (DAY_US, HOUR_US, QUARTER_US), raw_kept_from)
+    spans = _spans(edges, (*WIDTHS, QUARTER_US), raw_kept_from)
     rows = await _sums(_Keys(list(sums), Grouping.PROJECT), spans, "owner, width, bucket") if sums else []
     for row in rows:
         point = _point(edges, row["width"], row["bucket"])
@@ -105,13 +106,13 @@ def by_step(
     Groups without calls are left out. All steps add up as in `series`. PeriodTooFine as `of_keys`, before any is read.
     """
     edges = [micros(boundary) for boundary in boundaries]
-    _spans(edges, (DAY_US, HOUR_US), raw_kept_from)
+    _spans(edges, WIDTHS, raw_kept_from)
     return _by_step(_Keys([project_id], by), edges)
 
 
 async def _by_step(keys: "_Keys", edges: Sequence[int]) -> AsyncIterator[tuple[Period, dict[str, Totals]]]:
     for start, end in pairwise(edges):
-        spans = _spans([start, end], (DAY_US, HOUR_US))
+        spans = _spans([start, end], WIDTHS)
         if start != edges[0]:
             spans[CUT_HOURS] = list(_begun_since(start, spans.get(CUT_HOURS, ())))
         rows = await _sums(keys, {width: found for width, found in spans.items() if found}, "part")
@@ -174,7 +175,7 @@ def _accumulate(counts: list[int], row: Mapping[str, Any]) -> None:
 CUT_HOURS = -1  # the hours that an edge cuts: for refused calls, which are kept by the hour
 
 # Spans are read as one where the gap between them can hold no wider bucket: all that it does hold is cut by an edge.
-GAPS = {DAY_US: 2**63, HOUR_US: DAY_US, QUARTER_US: HOUR_US, 0: 0, CUT_HOURS: 1}
+GAPS = {MONTH_US: 1, DAY_US: MONTH_US, HOUR_US: DAY_US, QUARTER_US: HOUR_US, 0: 0, CUT_HOURS: 1}
 
 
 def _spans(edges: Sequence[int], widths: Sequence[int], raw_kept_from: datetime | None = None) -> dict[int, list[Span]]:
@@ -244,6 +245,7 @@ RECORD_COUNTS = "1 AS requests, 0 AS refused, r.units, r.fraction"
 REFUSED_COUNTS = "0 AS requests, r.refused, 0 AS units, 0 AS fraction"
 
 SOURCES = {
+    MONTH_US: _Source("usage_months", "month", "r.month", BUCKET_COUNTS),
     DAY_US: _Source("usage_days", "day", "r.day", BUCKET_COUNTS),
     HOUR_US: _Source("usage_hours", "hour", "r.hour", BUCKET_COUNTS),
     QUARTER_US: _Source("usage_records", "called_at", f"r.called_at - r.called_at % {QUARTER_US}", RECORD_COUNTS),

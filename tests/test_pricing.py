@@ -12,6 +12,7 @@ from gateway.errors import BadInput, Invalid, LimitExceeded
 from gateway.pricing import (
     DAY_US,
     HOUR_US,
+    MONTH_US,
     QUARTER_US,
     Amount,
     Granularity,
@@ -20,6 +21,7 @@ from gateway.pricing import (
     checked_coefficient,
     checked_price,
     cost,
+    first_of_month,
     instant_of,
     last_days,
     micros,
@@ -403,7 +405,10 @@ def test_every_step_begins_at_a_local_midnight_or_where_the_clocks_skip_it(
 # Parts
 
 
-@pytest.mark.parametrize("widths", [(DAY_US, HOUR_US), (DAY_US, HOUR_US, QUARTER_US)])
+WIDTHS = [(DAY_US, HOUR_US), (DAY_US, HOUR_US, QUARTER_US), (MONTH_US, DAY_US, HOUR_US)]
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
 @given(data=st.data())
 def test_parts_of_any_split_of_a_period_cover_it_once(widths: tuple[int, ...], data: st.DataObject) -> None:
     period = data.draw(periods())
@@ -412,7 +417,27 @@ def test_parts_of_any_split_of_a_period_cover_it_once(widths: tuple[int, ...], d
     cut = [part for start, end in pairwise(whole) for part in parts(start, end, widths)]
     assert [part.start for part in cut] == [whole[0], *(part.end for part in cut[:-1])]
     assert cut[-1].end == whole[2]
-    assert all(part.start % part.width == 0 == part.end % part.width for part in cut if part.width)
+    assert all(is_bounded(part.start, part.width) and is_bounded(part.end, part.width) for part in cut if part.width)
+
+
+def is_bounded(at: int, width: int) -> bool:
+    return first_of_month(at) == at if width == MONTH_US else at % width == 0
+
+
+@given(periods())
+def test_days_and_hours_that_fit_no_wider_bucket_are_fewer_than_two_of_those_hold(period: Period) -> None:
+    cut = list(parts(micros(period.start), micros(period.end), WIDTHS[-1]))
+    assert len(cut) <= 7
+    for width, most in ((DAY_US, 31 * DAY_US), (HOUR_US, DAY_US), (0, HOUR_US)):
+        assert sum(part.end - part.start for part in cut if part.width == width) < 2 * most
+
+
+@pytest.mark.parametrize("end", ["0001-03-01T00:00", "9999-12-31T23:59"])
+def test_months_are_cut_as_far_as_the_calendar_goes(end: str) -> None:
+    for start in ("0001-01-01T00:00", "0001-01-31T12:00", "9999-12-01T00:00", "9999-11-30T00:01"):
+        span = micros(utc(start)), micros(utc(end))
+        cut = list(parts(*span, WIDTHS[-1]))
+        assert sum(part.end - part.start for part in cut) == max(span[1] - span[0], 0)
 
 
 @given(periods())

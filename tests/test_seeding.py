@@ -4,7 +4,10 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from gateway import reconcile, seeding, usage
+import pytest
+
+from gateway import partitions, reconcile, seeding, usage
+from gateway.database import connection
 from gateway.errors import Conflict
 from gateway.passwords import Passwords
 from gateway.pricing import Amount, between, cost, micros
@@ -59,6 +62,15 @@ async def test_calls_are_spread_over_the_whole_year_to_the_microsecond_and_a_few
     assert len({record.called_at % 1_000_000 for record in records}) > RECORDS * 0.9
     [(_, most), *_] = Counter(record.key_id for record in records).most_common()
     assert most > RECORDS / 4
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+async def test_each_week_of_seeded_calls_has_a_table_of_its_own(database: str) -> None:
+    await seed()
+    weeks = await partitions.weeks()
+    assert len(weeks) >= 53
+    [rest] = await connection().execute_query_dict(f"SELECT count(*) AS calls FROM {partitions.REST}")  # noqa: S608
+    assert rest["calls"] == 0
 
 
 def micros_of(days: int) -> int:

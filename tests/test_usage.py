@@ -1,16 +1,17 @@
 """Totals over any period are the sums of the calls in it, to the last digit, on every database."""
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tortoise.exceptions import IntegrityError
 
@@ -22,6 +23,7 @@ from gateway.pricing import Amount, Granularity, Period, between, cost, month, p
 from gateway.usage import Grouping, Totals
 from models import UsageDay, UsageHour, UsageMonth, UsageRecord
 from tests.ledger import (
+    DAY,
     END,
     HOUR,
     MICROSECOND,
@@ -40,6 +42,8 @@ from tests.ledger import (
     random_refusals,
 )
 from tests.statements import statements
+
+WINTER = datetime.fromisoformat("2026-01-01T00:00:00Z")
 
 
 @pytest.fixture
@@ -273,3 +277,66 @@ async def test_no_table_of_usage_is_read_through(busy: Ledger, caplog: pytest.Lo
     searched = [step["detail"] for step in plan if " r " in step["detail"]]
     assert len(searched) >= 4
     assert all("SEARCH r USING" in step and "key_id=? AND" in step for step in searched)
+
+
+@settings(over_examples, max_examples=15)
+@given(data=st.data())
+async def test_a_period_of_months_adds_up_and_so_does_its_series(ledger: Ledger, data: st.DataObject) -> None:
+    minutes = st.integers(0, 150 * 24 * 60).map(lambda number: WINTER + timedelta(minutes=number))
+    keys = st.sampled_from(ledger.keys)
+    costs = st.integers(0, 10**12).map(lambda tiny: Decimal(tiny).scaleb(-10))
+    await ledger.count(
+        data.draw(st.lists(st.builds(Call, keys.map(lambda key: key.id), minutes, costs), max_size=30)),
+        data.draw(st.lists(st.builds(Refused, keys.map(lambda key: key.id), minutes, st.integers(1, 9)), max_size=5)),
+    )
+    start, end = sorted(data.draw(st.lists(minutes, min_size=2, max_size=2, unique=True)))
+    period, key = between(start, end), data.draw(keys)
+    of_project = ledger.of(key.project_id)
+    assert await usage.of_keys([key.id], period) == {key.id: ledger.total(period, [key])}
+    for granularity in (Granularity.MONTH, Granularity.WEEK):
+        boundaries = steps(period, granularity, data.draw(st.sampled_from(ZONES)))
+        points = (await usage.series([key.project_id], boundaries))[key.project_id]
+        whole = ledger.total(period, of_project)
+        assert sum(point.requests for point in points) == whole.requests
+        assert sum(point.refused for point in points) == whole.refused
+        assert sum((point.cost for point in points), Amount()) == whole.cost
+        for (low, high), point in zip(pairwise(boundaries), points, strict=True):
+            assert point.cost == ledger.total(between(low, high), of_project).cost
+
+
+async def test_ten_times_the_calls_in_the_same_hours_are_read_by_as_many_rows(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    project_id = ledger.keys[0].project_id
+    instants_of_calls = [WINTER + number * 6 * HOUR + HOUR / 2 for number in range(4 * 70)]
+    period = between(WINTER + 10 * DAY + HOUR * 8 / 7, WINTER + 65 * DAY + HOUR * 4 / 3)
+    work = []
+    for times in (1, 9):
+        calls = instants_of_calls * times
+        await ledger.count(Call(key.id, at, Decimal("0.7")) for key in ledger.of(project_id) for at in calls)
+        caplog.set_level(logging.DEBUG, "tortoise.db_client")
+        found = await usage.of_projects([project_id], Grouping.KEY, period)
+        assert found == {project_id: ledger.grouped(project_id, Grouping.KEY, period)}
+        statement, values = cast("tuple[str, list[Any]]", caplog.records[-1].args)
+        caplog.set_level(logging.INFO, "tortoise.db_client")
+        work.append(await work_of(statement, values))
+    assert work[0] == work[1] > 0
+
+
+async def work_of(statement: str, values: list[Any]) -> int:
+    """Rows that PostgreSQL read of tables and indexes for it; on SQLite the steps of its machine."""
+    database = connection()
+    if database.capabilities.dialect == "sqlite":
+        ticks = count()
+        await database._connection.set_progress_handler(lambda: next(ticks) < 0, 1)
+        await database.execute_query_dict(statement, values)
+        await database._connection.set_progress_handler(None, 1)
+        return next(ticks)
+    [plan] = await database.execute_query_dict(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", values)
+    return rows_read(json.loads(plan["QUERY PLAN"])[0]["Plan"])
+
+
+def rows_read(node: dict[str, Any]) -> int:
+    own = round(node["Actual Rows"] * node["Actual Loops"]) if "Relation Name" in node else 0
+    skipped = round(node.get("Rows Removed by Filter", 0) * node["Actual Loops"]) if own or "Index Name" in node else 0
+    return own + skipped + sum(rows_read(each) for each in node.get("Plans", []))
