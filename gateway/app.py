@@ -121,7 +121,10 @@ async def running(services: Services) -> AsyncIterator[None]:
     """What a gateway needs while it serves. Raises OutOfDate, Unavailable."""
     settings = services.settings
     url, events_log = settings.where_database(), services.log
-    async with database.opened(url):
+    limits = database.Limits(
+        settings.database_connections, settings.database_wait_seconds, settings.database_statement_seconds
+    )
+    async with database.opened(url, limits):
         await services.keyring.current()
         if losses := await database.possible_losses():
             log.warning("calls_and_changes_can_be_lost", losses=losses)

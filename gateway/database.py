@@ -3,10 +3,11 @@
 import asyncio
 import fcntl
 import os
+import re
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import anyio.to_thread
@@ -16,6 +17,7 @@ from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext, require_context
 from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.transactions import in_transaction
 
 from gateway import sqlite
 from gateway.errors import Conflict, TesseraError, Unavailable
@@ -27,6 +29,7 @@ NEWEST = MigrationTarget(app_label="models", name="__latest__")
 ANSWER_WITHIN_SECONDS = 3.0
 BUSY_MILLISECONDS = 2_500  # all wait behind one that waits for another process to write
 MIGRATION_LOCK = 0x7E55E2A  # any number that all gateways share
+IDLE_IN_TRANSACTION_SECONDS = 15  # a process that was stopped amid a transaction holds up no other for longer
 LOST = (  # Tortoise lets through what asyncpg and the socket raise
     DBConnectionError,
     asyncpg.exceptions.InterfaceError,
@@ -35,6 +38,7 @@ LOST = (  # Tortoise lets through what asyncpg and the socket raise
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,  # after a failover, on what was the primary
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -44,6 +48,26 @@ LOST = (  # Tortoise lets through what asyncpg and the socket raise
 """What says that the database is out of reach, and nothing else does."""
 DOWN = (*LOST, OperationalError)
 """What may say so; a faulty statement raises OperationalError too."""
+CANCEL_SECONDS = 5  # for a server to end what took too long, before it is thought dead
+DEFAULT_PORT = "5432"
+ADDRESS = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>\d+))?")
+URL_PARAMETERS = {"host", "port", "sslmode"}
+BAD_URL = (
+    "TESSERA_DATABASE_URL must be sqlite://PATH or postgres://USER@HOST:PORT/NAME, where HOST:PORT may be several."
+)
+
+
+class Limits(NamedTuple):
+    """Of one process on PostgreSQL."""
+
+    connections: int = 10
+    wait_seconds: float = 5.0
+    """How long a connection of the pool is waited for."""
+    statement_seconds: int | None = None
+    """How long a statement may take, waits for locks included."""
+
+
+NO_LIMITS = Limits()
 
 
 class BadDatabaseUrl(TesseraError):
@@ -58,15 +82,40 @@ def is_sqlite(url: str) -> bool:
     return url.startswith("sqlite:")
 
 
-def config(url: str) -> dict[str, Any]:
-    """Tortoise's configuration for `sqlite://PATH` or `postgres://USER@HOST:PORT/NAME` (`?host=`: a socket's folder).
+def config(url: str, limits: Limits = NO_LIMITS) -> dict[str, Any]:
+    """Tortoise's configuration for `sqlite://PATH` or `postgres://USER@HOST:PORT,HOST:PORT/NAME`.
+
+    `?host=FOLDER,FOLDER` names sockets' folders, `?sslmode=` is libpq's. Raises BadDatabaseUrl.
 
     Connections are named after their dialect: Tortoise keeps generated SQL by connection name for the whole process.
-    Raises BadDatabaseUrl.
     """
-    name, connection = _sqlite(url) if is_sqlite(url) else _postgres(url)
+    name, connection = _sqlite(url) if is_sqlite(url) else _postgres(url, limits)
     apps = {label: {**app, "default_connection": name} for label, app in APPS.items()}
     return {"connections": {name: connection}, "apps": apps, "use_tz": True, "timezone": "UTC"}
+
+
+def postgres_credentials(url: str) -> dict[str, Any]:
+    """What `gateway.postgres.connect` takes, for a connection beside the pool. Raises BadDatabaseUrl."""
+    parts, asked = urlsplit(url), parse_qs(urlsplit(url).query)
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/") or asked.keys() - URL_PARAMETERS:
+        raise BadDatabaseUrl(BAD_URL)
+    account, _, addresses = parts.netloc.rpartition("@")
+    user, _, password = account.partition(":")
+    hosts, ports = _addresses(addresses, asked)
+    encryption = {"ssl": asked["sslmode"][0]} if "sslmode" in asked else {}
+    return {
+        "host": hosts,
+        "port": ports,
+        "user": unquote(user) or None,
+        "password": unquote(password) or None,
+        "database": unquote(parts.path.strip("/")),
+        "server_settings": {
+            # A long series costs the planner enough to start compiling, which takes longer than it saves.
+            "jit": "off",
+            "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+        },
+        **encryption,
+    }
 
 
 def _sqlite(url: str) -> tuple[str, dict[str, Any]]:
@@ -74,44 +123,47 @@ def _sqlite(url: str) -> tuple[str, dict[str, Any]]:
     return "sqlite", {"engine": "gateway.sqlite", "credentials": {"file_path": str(_sqlite_path(url)), **pragmas}}
 
 
-def _postgres(url: str) -> tuple[str, dict[str, Any]]:
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
-        raise BadDatabaseUrl("TESSERA_DATABASE_URL must be sqlite://PATH or postgres://USER@HOST:PORT/NAME.")
-    socket_folder = parse_qs(parts.query).get("host", [None])[0]
-    credentials = {
-        "host": socket_folder or parts.hostname,
-        "port": parts.port or 5432,
-        "user": unquote(parts.username or "") or None,
-        "password": unquote(parts.password or "") or None,
-        "database": unquote(parts.path.strip("/")),
-        "minsize": 1,
-        "maxsize": 10,
-        # A long series costs the planner enough to start compiling, which takes longer than it saves.
-        "server_settings": {"jit": "off"},
-    }
-    return "postgres", {"engine": "tortoise.backends.asyncpg", "credentials": credentials}
+def _postgres(url: str, limits: Limits) -> tuple[str, dict[str, Any]]:
+    credentials = postgres_credentials(url)
+    credentials |= {"minsize": 1, "maxsize": limits.connections, "wait_seconds": limits.wait_seconds}
+    if seconds := limits.statement_seconds:
+        credentials["server_settings"]["statement_timeout"] = f"{seconds}s"
+        credentials["command_timeout"] = seconds + CANCEL_SECONDS
+    return "postgres", {"engine": "gateway.postgres", "credentials": credentials}
+
+
+def _addresses(text: str, asked: dict[str, list[str]]) -> tuple[list[str], list[int]]:
+    """Hosts and their ports, as libpq reads them. Raises BadDatabaseUrl."""
+    given = [ADDRESS.fullmatch(each) for each in unquote(text).split(",")]
+    if not all(given):
+        raise BadDatabaseUrl(BAD_URL)
+    found = [(address["host"].strip("[]"), address["port"]) for address in given if address]
+    hosts = asked["host"][0].split(",") if "host" in asked else [host for host, _ in found]
+    ports = asked["port"][0].split(",") if "port" in asked else [port for _, port in found]
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(hosts) != len(ports) or not all((port or DEFAULT_PORT).isdecimal() for port in ports):
+        raise BadDatabaseUrl(BAD_URL)
+    return hosts, [int(port or DEFAULT_PORT) for port in ports]
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[None]:
+async def connected(url: str, limits: Limits = NO_LIMITS) -> AsyncIterator[None]:
     """The database that models read and write meanwhile, in every task; it is opened by the first statement."""
     async with TortoiseContext() as context:
-        await context.init(config=config(url), _enable_global_fallback=True)
+        await context.init(config=config(url, limits), _enable_global_fallback=True)
         yield
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[None]:
-    """As `connected`, on the newest schema; SQLite is brought to it. Raises OutOfDate for PostgreSQL, Unavailable."""
+async def opened(url: str, limits: Limits = NO_LIMITS) -> AsyncIterator[None]:
+    """As `connected`, on a schema that `check_schema` takes; SQLite is brought to it. Raises OutOfDate, Unavailable."""
     with unavailable_when_down():
         if is_sqlite(url):
             await migrate(url)
-    async with connected(url):
+    async with connected(url, limits):
         with unavailable_when_down():
-            lacking = await pending_migrations()
-        if lacking:
-            raise OutOfDate(f"The database lacks {', '.join(lacking)}: call `tessera migrate` first.")
+            await check_schema()
         yield
 
 
@@ -146,10 +198,11 @@ def unavailable_when_down() -> Iterator[None]:
 
 
 async def migrate(url: str) -> list[str]:
-    """Brings the database to the newest schema; the names of the migrations that it took.
+    """Brings the database to the newest schema; the names of the migrations that it took. Raises OutOfDate.
 
-    Of several that try at once one does it, and the rest wait. SQLite rebuilds a table by dropping it,
-    and with foreign keys on that would erase the rows that refer to it, so they are off meanwhile.
+    Of several that try at once one does it, and the rest wait. Each migration is done whole, and known to be, or not at
+    all. SQLite rebuilds a table by dropping it, and with foreign keys on that would erase the rows that refer to it, so
+    they are off meanwhile.
     """
     if is_sqlite(url):
         _sqlite_path(url).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -159,16 +212,51 @@ async def migrate(url: str) -> list[str]:
     async with TortoiseContext() as context:
         await context.init(config=settings)
         async with _alone(context.db()):
-            executor = _executor(context.db(), settings)
-            steps = await executor.plan([NEWEST])
-            await executor.migrate([NEWEST])
-    return [step.migration.name for step in steps]
+            _check_age(await _newer_migrations())
+            lacking = await pending_migrations()
+            await _executor(context.db()).migrate([])  # makes the table of what was taken
+            for name in lacking:
+                await _take(MigrationTarget(app_label="models", name=name))
+    return lacking
 
 
 async def pending_migrations() -> list[str]:
     """What the connected database lacks of the newest schema. One that a newer release migrated lacks nothing."""
     await connection().execute_query("SELECT 1")  # to Tortoise a database that it can't reach is one without migrations
-    return [step.migration.name for step in await _executor(connection(), {"apps": APPS}).plan([NEWEST])]
+    return [step.migration.name for step in await _executor(connection()).plan([NEWEST])]
+
+
+async def check_schema() -> None:
+    """Raises OutOfDate unless the connected database has this release's schema, or one a release newer.
+
+    Each migration is a release of the schema, and leaves the release before it working: so processes are replaced one
+    by one while the others serve.
+    """
+    if lacking := await pending_migrations():
+        raise OutOfDate(f"The database lacks {', '.join(lacking)}: call `tessera migrate` first.")
+    _check_age(await _newer_migrations())
+
+
+def _check_age(newer: Sequence[str]) -> None:
+    if len(newer) > 1:
+        raise OutOfDate(
+            f"The database is {len(newer)} releases of the schema ahead ({', '.join(newer)}): start the Tessera that"
+            " migrated it, or the one before that."
+        )
+
+
+async def _newer_migrations() -> list[str]:
+    """What the connected database has that this release doesn't know."""
+    executor = _executor(connection())
+    await executor.loader.build_graph()
+    known = {key.name for key in executor.loader.graph.nodes}
+    return [key.name for key in await executor.recorder.applied_migrations() if key.name not in known]
+
+
+async def _take(migration: MigrationTarget) -> None:
+    """Tortoise takes a migration and notes that it did in two transactions, which this makes one."""
+    async with in_transaction(connection().connection_name) as whole:
+        await _executor(whole).migrate([migration])
 
 
 async def possible_losses() -> list[str]:
@@ -208,8 +296,9 @@ def refusing_duplicates(sentence: str, path: Sequence[str] = ()) -> Iterator[Non
         raise Conflict(sentence, path) from error
 
 
-def _executor(connection: BaseDBAsyncClient, settings: dict[str, Any]) -> MigrationExecutor:
-    return MigrationExecutor(connection, settings["apps"])
+def _executor(connection: BaseDBAsyncClient) -> MigrationExecutor:
+    apps = {label: {**app, "default_connection": connection.connection_name} for label, app in APPS.items()}
+    return MigrationExecutor(connection, apps)
 
 
 @asynccontextmanager

@@ -53,8 +53,10 @@ async def healthy(_: Request) -> Response:
 
 async def ready(_: Request) -> Response:
     """Whether calls can be served: the database is reached, and has the schema that the code needs."""
-    if await database.in_time(database.pending_migrations()):
-        raise Unavailable("The database lacks migrations: call `tessera migrate`.")
+    try:
+        await database.in_time(database.check_schema())
+    except database.OutOfDate as error:
+        raise Unavailable(error.message) from error
     return json_response({"status": "ready"})
 
 

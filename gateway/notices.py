@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from gateway import database
+from gateway import database, postgres
 from gateway.events import CHANNEL
 
 APPLICATION_NAME = "tessera notices"
@@ -70,7 +70,7 @@ async def _listen(connection: asyncpg.Connection, wake: Callable[[], None]) -> N
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(**_credentials(url), timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS)
+    connection = await postgres.connect(**_credentials(url), seconds=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS)
     try:
         yield connection
     finally:
@@ -78,8 +78,6 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 def _credentials(url: str) -> dict[str, Any]:
-    credentials = dict(database.config(url)["connections"]["postgres"]["credentials"])
-    for name in ("minsize", "maxsize"):
-        credentials.pop(name, None)
+    credentials = database.postgres_credentials(url)
     settings = {**credentials.pop("server_settings", {}), "application_name": APPLICATION_NAME}
     return {**credentials, "server_settings": settings}

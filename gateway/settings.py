@@ -26,6 +26,10 @@ class Settings(BaseSettings):
 
     database_url: str = ""
     """`sqlite://PATH` or `postgres://USER@HOST:PORT/NAME`; `tessera.db` in the data folder unless set."""
+    database_connections: int = Field(default=10, ge=2)
+    """Of each process on PostgreSQL, beside the meter's."""
+    database_wait_seconds: int = Field(default=5, ge=1)
+    database_statement_seconds: int = Field(default=30, ge=1)
     data_dir: Path = Path("data")
     secret_key: SecretStr = SecretStr("")
     """From it come, by HKDF, the keys that seal secrets and signing keys and sign sessions; made once unless set."""

@@ -8,13 +8,26 @@ in no order, and the meter would keep changes waiting, and changes the meter.
 """
 
 import asyncio
+import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
-from tortoise.backends.base.client import TransactionalDBClient, TransactionContext
+from tortoise.backends.base.client import NestedTransactionContext, TransactionalDBClient, TransactionContext
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
 
 
-class ImmediateTransaction(SqliteTransactionWrapper):
+class WholeTransaction(SqliteTransactionWrapper):
+    """One that no script commits, as Python's `executescript` does before it begins."""
+
+    def _in_transaction(self) -> TransactionContext:
+        return NestedTransactionContext(WholeTransaction(self))
+
+    async def execute_script(self, query: str) -> None:
+        for statement in statements_of(query):
+            await self.execute_query(statement)
+
+
+class ImmediateTransaction(WholeTransaction):
     def __init__(self, connection: "Client") -> None:
         super().__init__(connection)
         self._writing = connection.writing
@@ -59,6 +72,17 @@ class Client(SqliteClient):
 
     def _in_transaction(self) -> TransactionContext:
         return ImmediateTransactionContext(ImmediateTransaction(self), self._lock)
+
+
+def statements_of(script: str) -> Iterator[str]:
+    """Each by itself; a semicolon within a text or a trigger ends none."""
+    statement = ""
+    for part in script.split(";"):
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):
+            if statement.strip(" \n;"):
+                yield statement
+            statement = ""
 
 
 client_class = Client

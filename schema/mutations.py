@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
 import strawberry
 from strawberry.types.field import StrawberryField
 
-from gateway import idempotency
+from gateway import contention, idempotency
 from gateway.errors import NotFound, Refusal
 from gateway.pricing import plain
 from schema.context import Info
@@ -95,7 +96,7 @@ async def settle(
     caller who goes away meanwhile doesn't cut it in half.
     """
     try:
-        result = await asyncio.shield(_once(info, input, act, again))
+        result = await asyncio.shield(contention.begun_anew(partial(_once, info, input, act, again)))
     except Refusal as refusal:
         return payload(**{member: None, "user_errors": [_user_error(refusal)]})
     finally:

@@ -10,6 +10,7 @@ import pytest
 from tortoise.backends.asyncpg.client import AsyncpgDBClient
 
 from gateway import templates
+from gateway.contention import ATTEMPTS
 from gateway.counting import Record
 from gateway.database import connection
 from gateway.errors import Unavailable
@@ -17,7 +18,7 @@ from gateway.limits import LimitsWanted
 from gateway.plane import ledger, meter
 from gateway.plane.admission import Admitted
 from gateway.plane.decisions import Denied
-from gateway.plane.ledger import ATTEMPTS, AWAY, Ledger, Transaction
+from gateway.plane.ledger import AWAY, Ledger, Transaction
 from gateway.plane.meter import MOST_TRIES, Moved
 from gateway.signing import Keyring
 from gateway.statements import Statement

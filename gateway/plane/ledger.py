@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import asyncpg
 
-from gateway import database
+from gateway import contention, database, postgres
 from gateway.counting import Record, at_once, sqlite_at_once
 from gateway.errors import Unavailable
 from gateway.statements import Statement
@@ -23,9 +23,8 @@ ResultT = TypeVar("ResultT")
 Rows = Sequence[Any]
 Transaction = Generator[Statement, Rows, ResultT]
 
-CONNECT_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
 STATEMENT_SECONDS = 3.0
-ATTEMPTS = 5
 AWAY = "The call can't be counted now; try again."
 
 
@@ -126,7 +125,7 @@ class PostgresLedger:
     dialect = "postgres"
 
     def __init__(self, url: str) -> None:
-        self._credentials: dict[str, Any] = database.config(url)["connections"]["postgres"]["credentials"]
+        self._credentials = database.postgres_credentials(url)
         self._connection: asyncpg.Connection | None = None
 
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
@@ -134,7 +133,7 @@ class PostgresLedger:
             async with connection.transaction():
                 return await self._exhaust(connection, transaction())
 
-        return await self._tried(attempt)
+        return await contention.begun_anew(partial(self._once, attempt))
 
     async def count(self, position: int, records: Sequence[Record]) -> bool:
         statement = at_once(self.dialect, position, records)
@@ -142,18 +141,12 @@ class PostgresLedger:
         async def attempt(connection: asyncpg.Connection) -> bool:
             return bool(await connection.fetchval(statement.sql, *statement.values))
 
-        return await self._tried(attempt)
+        return await contention.begun_anew(partial(self._once, attempt))
 
     async def close(self) -> None:
         if self._connection:
             with suppress(*database.LOST):
-                await self._connection.close(timeout=CONNECT_SECONDS)
-
-    async def _tried(self, attempt: Callable[[asyncpg.Connection], Awaitable[ResultT]]) -> ResultT:
-        for _ in range(ATTEMPTS):
-            with suppress(asyncpg.DeadlockDetectedError, asyncpg.SerializationError):  # rolled back: nothing was done
-                return await self._once(attempt)
-        raise Unavailable(AWAY)
+                await self._connection.close(timeout=CLOSE_SECONDS)
 
     async def _once(self, attempt: Callable[[asyncpg.Connection], Awaitable[ResultT]]) -> ResultT:
         try:
@@ -177,11 +170,7 @@ class PostgresLedger:
             return result
 
     async def _connect(self) -> asyncpg.Connection:
-        credentials = {name: value for name, value in self._credentials.items() if name not in {"minsize", "maxsize"}}
-        made: asyncpg.Connection = await asyncpg.connect(
-            **credentials, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS
-        )
-        return made
+        return await postgres.connect(**self._credentials, command_timeout=STATEMENT_SECONDS)
 
     def _abandon(self) -> None:
         if self._connection:

@@ -1,0 +1,164 @@
+"""Tortoise's PostgreSQL engine, for a database that may be lost, and be found again at another address.
+
+Who waits for a connection of the pool waits for a limited time. Connections to a server that accepts no writes any
+longer are dropped, and transactions that fail as they begin give their connection back.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
+from tortoise.backends.base.client import (
+    NestedTransactionContext,
+    TransactionalDBClient,
+    TransactionContext,
+    TransactionContextPooled,
+)
+from tortoise.connection import get_connections
+from tortoise.exceptions import TransactionManagementError
+
+from gateway import contention
+from gateway.errors import Unavailable
+
+CONNECT_SECONDS = 2.0
+BUSY = "All connections to the database are busy; try again."
+NEXT = (
+    asyncpg.exceptions.InterfaceError,
+    asyncpg.exceptions.InternalClientError,  # it accepts no writes
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+    TimeoutError,
+)
+"""After which another address may do."""
+OF_NO_USE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.IdleInTransactionSessionTimeoutError)
+
+
+async def connect(
+    *, host: list[str], port: list[int], seconds: float = CONNECT_SECONDS, **options: Any
+) -> asyncpg.Connection:
+    """To the first address where writes are accepted; each is given so many seconds, a dead machine too.
+
+    Raises what the last of them was refused with; a lack of time is a ConnectionError.
+    """
+    failure: Exception | None = None
+    for address in zip(host, port, strict=True):
+        try:
+            return await _connect(*address, {**options, "timeout": seconds})
+        except NEXT as error:
+            failure = error
+    if isinstance(failure, TimeoutError):
+        raise ConnectionError("The database doesn't answer.") from failure
+    raise failure or ConnectionError("There is no address of a database.")
+
+
+async def _connect(host: str, port: int, options: dict[str, Any]) -> asyncpg.Connection:
+    made: asyncpg.Connection = await asyncpg.connect(
+        host=host or None, port=port, target_session_attrs="read-write", **options
+    )
+    return made
+
+
+class Pool(asyncpg.Pool):
+    """Asyncpg's, whose connections are waited for so many seconds and no longer."""
+
+    def __init__(self, wait_seconds: float, **options: Any) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]  # asyncpg annotates no more
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300.0,
+            record_class=asyncpg.Record,
+            connect=connect,
+            **options,
+        )
+        self.wait_seconds = wait_seconds
+
+    async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109  # asyncpg's own
+        try:
+            return await super()._acquire(timeout or self.wait_seconds)  # type: ignore[no-untyped-call]  # asyncpg annotates no more
+        except TimeoutError as error:
+            raise Unavailable(BUSY) from error
+
+
+class Transaction(TransactionWrapper):
+    """One that tells what Tortoise takes for a mistake of ours: that the server or the transaction is of no use now."""
+
+    def _in_transaction(self) -> TransactionContext:
+        return NestedTransactionContext(Transaction(self))
+
+    async def _translate_exceptions(self, func: Any, *arguments: Any, **options: Any) -> Any:
+        with telling_apart():
+            return await super()._translate_exceptions(func, *arguments, **options)
+
+
+class PooledTransaction(TransactionContextPooled):
+    """A transaction with a connection of the pool."""
+
+    async def __aenter__(self) -> TransactionalDBClient:
+        try:
+            return await super().__aenter__()
+        except BaseException:  # of a BEGIN that failed, or whose caller was cancelled
+            await self._give_back()
+            raise
+
+    async def __aexit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        if exc_type is asyncpg.ReadOnlySQLTransactionError:
+            await self._pool.expire_connections()
+        await super().__aexit__(exc_type, exc_val, exc_tb)
+        if not exc_type:
+            contention.committed()
+
+    @property
+    def _pool(self) -> Any:
+        return self.client._parent._pool  # noqa: SLF001  # of this engine
+
+    async def _give_back(self) -> None:
+        if self.client._connection is not None:  # noqa: SLF001  # of this engine
+            await self._pool.release(self.client._connection)  # noqa: SLF001  # of this engine
+        if hasattr(self, "token"):
+            get_connections().reset(self.token)
+
+
+class Client(AsyncpgDBClient):
+    def __init__(self, *, host: list[str], port: list[int], wait_seconds: float, **options: Any) -> None:
+        super().__init__(wait_seconds=wait_seconds, **options)
+        self.host, self.port = host, port  # type: ignore[assignment]  # Tortoise knows of one address alone
+
+    async def create_pool(self, **options: Any) -> asyncpg.Pool:
+        pool: asyncpg.Pool = await Pool(**options)
+        return pool
+
+    def _in_transaction(self) -> TransactionContext:
+        return PooledTransaction(Transaction(self), self._pool_init_lock)
+
+    async def _translate_exceptions(self, func: Any, *arguments: Any, **options: Any) -> Any:
+        """Around each statement that is a transaction of its own."""
+        try:
+            with telling_apart():
+                result = await super()._translate_exceptions(func, *arguments, **options)
+        except asyncpg.ReadOnlySQLTransactionError:
+            await self._expire_connections()
+            raise
+        if is_change(func.__name__, arguments):
+            contention.committed()
+        return result
+
+
+@contextmanager
+def telling_apart() -> Iterator[None]:
+    try:
+        yield
+    except TransactionManagementError as error:
+        if isinstance(error.__cause__, OF_NO_USE):
+            raise error.__cause__ from None
+        raise
+
+
+def is_change(method: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether that method of a client may have changed anything."""
+    return method in {"execute_insert", "execute_many"} or not str(arguments[0]).lstrip().upper().startswith("SELECT")
+
+
+client_class = Client
