@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.migrations.recorder import MigrationRecorder
 
-from gateway.database import config, connected, connection, is_sqlite, migrate, pending_migrations
+from gateway.database import (
+    OutOfDate,
+    check_schema,
+    config,
+    connected,
+    connection,
+    is_sqlite,
+    migrate,
+    pending_migrations,
+)
 from gateway.permissions import Permission
 from models import UsageDay
 from tests.world import issued_key, owned_project, person, role, template
@@ -83,3 +93,31 @@ async def test_the_months_begin_as_the_sums_of_the_days_that_were_counted_before
         for row in await rows_of("usage_months")
     ]
     assert sorted(months) == [(JANUARY, 5, 1, 3, 0), (FEBRUARY, 5, 7, 0, 5)]
+
+
+async def test_a_schema_one_release_ahead_is_served_and_any_further_one_is_refused(database: str) -> None:
+    for name, age in (("9998_ahead", 1), ("9999_further", 2)):
+        await MigrationRecorder(connection()).record_applied("models", name)
+        if age == 1:
+            await check_schema()
+            assert await migrate(database) == []
+    for refusing in (check_schema(), migrate(database)):
+        with pytest.raises(OutOfDate, match="9998_ahead, 9999_further"):
+            await refusing
+
+
+async def test_a_migration_that_breaks_off_before_it_is_noted_leaves_nothing_and_is_taken_the_next_time(
+    first_schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill()
+    lacking, before = await pending_migrations(), await indexes()
+    with monkeypatch.context() as patch:
+        patch.setattr(MigrationRecorder, "record_applied", break_off)
+        with pytest.raises(RuntimeError):
+            await migrate(first_schema)
+    assert (await pending_migrations(), await indexes()) == (lacking, before)
+    assert await migrate(first_schema) == lacking
+
+
+async def break_off(*_: Any) -> None:
+    raise RuntimeError
