@@ -1,8 +1,9 @@
-"""How requests are read off the wire: uvicorn's own way, but of a bounded head."""
+"""How requests are read off the wire: uvicorn's own way, but of a bounded head, and none is dropped at the end."""
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MOST_HEAD_BYTES = 65_536
+QUIET_SECONDS = 0.5
 TOO_LARGE = "The head of the request is too large."
 
 
@@ -29,3 +30,51 @@ class BoundedHeads(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response(TOO_LARGE)
+
+
+class GracefulStop(BoundedHeads):
+    """Answers, once the server stops, every request of which a byte was read, the last with `Connection: close`.
+
+    Uvicorn's own closes at once what it owes no answer, so also where half a request is there or one is on its way.
+    A connection that stays quiet is closed a moment later. RFC 9112, 9.6.
+    """
+
+    _is_stopping = False
+    _ending: RequestResponseCycle | None = None
+    """Whose answer ends the connection."""
+    _has_begun = False
+    """Whether that answer had begun when it was chosen, so that it can't tell."""
+
+    def shutdown(self) -> None:
+        self._is_stopping = True
+        self._choose_end()
+        if not self._is_owed:
+            self.loop.call_later(QUIET_SECONDS, self._close_if_quiet)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_stopping and not self.transport.is_closing():
+            self._choose_end()
+
+    @property
+    def _is_owed(self) -> bool:
+        present: RequestResponseCycle | None = self.cycle  # none before the first request, whatever its type says
+        return self._is_in_head or (present is not None and not present.response_complete)
+
+    def _choose_end(self) -> None:
+        """The newest request of all that were begun; another was it before that one came."""
+        newest = None if self._is_in_head or not self._is_owed else self.cycle
+        if self._ending and self._ending is not newest and not self._tells_end(self._ending):
+            self._ending.keep_alive = True
+            self._ending = None
+        if newest and newest.keep_alive:
+            self._ending, self._has_begun = newest, newest.response_started
+            newest.keep_alive = False
+
+    def _tells_end(self, cycle: RequestResponseCycle) -> bool:
+        """Whether its answer has said that nothing more will be answered."""
+        return cycle.response_started and not self._has_begun
+
+    def _close_if_quiet(self) -> None:
+        if not self._is_owed and not self.transport.is_closing():
+            self.transport.close()

@@ -1,12 +1,15 @@
 """How the gateway is served: uvicorn, in one process or several, and how it stops."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.process import BaseProcess
 from threading import Thread
 from types import FrameType
 from typing import Any
@@ -20,14 +23,29 @@ from uvicorn.supervisors import Multiprocess
 from gateway import logs
 from gateway.app import create_app
 from gateway.errors import TesseraError
-from gateway.protocol import BoundedHeads
+from gateway.protocol import GracefulStop
 from gateway.settings import Settings
 
 STOP_WITHIN_SECONDS = 10
+CUT_AFTER_SECONDS = STOP_WITHIN_SECONDS + 10  # a worker also writes down what it refused, and closes the database
+READY_WITHIN_SECONDS = 30  # to start, and to say that it is well
 WORKER = b"tessera-worker"
 ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 log = structlog.get_logger("tessera.server")
+
+
+class Workers(Multiprocess):
+    """Uvicorn's, which replaces workers that die, and each in turn on SIGHUP; but it waits for none forever."""
+
+    def join_all(self) -> None:
+        ends_at = time.monotonic() + CUT_AFTER_SECONDS
+        for each in self.processes:
+            each.process.join(max(0, ends_at - time.monotonic()))
+            if each.process.is_alive():
+                log.error("worker_cut_off", pid=each.pid)
+                each.process.kill()
+                each.process.join()
 
 
 class PortTaken(TesseraError):
@@ -51,7 +69,7 @@ def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None
         partial(application, sharing(settings, workers), listener.getsockname()[:2]),
         factory=True,
         workers=workers,
-        http=BoundedHeads,
+        http=GracefulStop,
         log_config=None,
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),
@@ -59,6 +77,7 @@ def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None
         server_header=False,
         date_header=False,  # an upstream's own passes, and the application dates the others
         timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
+        timeout_worker_healthcheck=READY_WITHIN_SECONDS,
         ws_max_size=settings.max_body_bytes,
     )
     log.info("serving", url=url_of(listener), workers=workers)
@@ -92,8 +111,15 @@ def application(settings: Settings, address: tuple[str, int]) -> ASGIApp:
     logs.configure()
     app = create_app(settings, [address])
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        log.info("stopping", within_seconds=STOP_WITHIN_SECONDS)
+        app.state.stop()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        _add_handler(number, lambda: loop.call_soon_threadsafe(app.state.stop))
+        _add_handler(number, lambda: loop.call_soon_threadsafe(stop))
+    if parent := multiprocessing.parent_process():
+        Thread(target=_stop_without, args=(parent,), daemon=True).start()
     return naming_the_worker(app) if settings.worker_header == "on" else app
 
 
@@ -121,10 +147,17 @@ def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:
 
 
 def _serve_by_workers(config: uvicorn.Config, listener: socket.socket) -> None:
-    supervisor = Multiprocess(config, [listener])
+    supervisor = Workers(config, [listener])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise SystemExit(1)
+
+
+def _stop_without(parent: BaseProcess) -> None:
+    """Has a worker stop once the process that looks after the workers is gone."""
+    parent.join()
+    log.warning("stopping_without_parent", parent=parent.pid)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _add_handler(number: signal.Signals, act: Callable[[], Any]) -> None:

@@ -74,6 +74,8 @@ class Mortal:
 
 
 def children_of(process_id: int) -> list[int]:
-    command = ["ps", "-A", "-o", "pid=,ppid="]  # of POSIX
+    """But not Python's own, which tracks what processes share."""
+    command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [int(child) for child, parent in map(str.split, listed) if int(parent) == process_id]
+    found = (line.split(maxsplit=2) for line in listed)
+    return [int(child) for child, parent, args in found if int(parent) == process_id and "resource_tracker" not in args]

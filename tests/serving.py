@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.protocol import BoundedHeads
+from gateway.protocol import GracefulStop
 
 TURNS_UNTIL_CLOSED = 5
 """Of the event loop: by then it has noticed whoever has closed already."""
@@ -55,7 +55,7 @@ async def serving(app: ASGIApp, on_stop: Callable[[], None] = lambda: None) -> A
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             app,
-            http=BoundedHeads,
+            http=GracefulStop,
             log_level="warning",
             timeout_graceful_shutdown=5,
             server_header=False,
