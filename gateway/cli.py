@@ -14,7 +14,7 @@ from gateway.errors import TesseraError, Unavailable
 from gateway.permissions import GATEWAY
 from gateway.settings import BadSetting, Settings
 from gateway.upstreams import PUBLIC
-from gateway.usage import records_kept_from
+from gateway.usage import not_dropped_from, records_kept_from
 from models import IssuedKey, SigningKey
 from schema import root
 from schema.context import Services
@@ -182,7 +182,7 @@ def reconcile_usage() -> None:
     settings = read_settings()
 
     async def compare(_: Services) -> int:
-        kept_from = records_kept_from(clock.now(), settings.record_retention_days)
+        kept_from = await not_dropped_from(records_kept_from(clock.now(), settings.record_retention_days))
         whole, found = await IssuedKey.all().count(), 0
         async for difference in reconcile.differences(kept_from, lambda done: _show_progress(done, whole)):
             print(difference)

@@ -53,6 +53,7 @@ async def records(actor: Actor, project_id: str, period: Period, records_kept_fr
     Raises Unauthenticated, NotFound, Forbidden; PeriodTooFine where calls of the period are no longer kept one by one.
     """
     await require(actor, "usage.export", project_id)
+    records_kept_from = await usage.not_dropped_from(records_kept_from)
     if period.start < records_kept_from:
         raise PeriodTooFine(
             f"Single calls are kept since {records_kept_from:%Y-%m-%dT%H:%MZ}; totals reach back further."
@@ -69,7 +70,7 @@ async def totals(
     Forbidden; PeriodTooFine as `usage.of_keys`.
     """
     await require(actor, "usage.export", project_id)
-    steps = usage.by_step(project_id, by, boundaries, records_kept_from)
+    steps = usage.by_step(project_id, by, boundaries, await usage.not_dropped_from(records_kept_from))
     return Export(TOTAL_COLUMNS, _totals(await Project.get(id=project_id), by, steps))
 
 

@@ -21,6 +21,7 @@ from gateway.names import checked_text
 from gateway.permissions import Actor, require
 from gateway.pricing import cost, micros
 from gateway.statements import Parameters
+from gateway.usage import not_dropped_from
 from models import IssuedKey, ReportedCall
 from models.usage import CALL_ID_LENGTH
 
@@ -68,7 +69,7 @@ async def report(actor: Actor, project_id: str, calls: Sequence[Told], records_k
     async with in_transaction() as database:
         await require(actor, "usage.report", project_id)
         now = clock.now()
-        _check(calls, records_kept_from, now)
+        _check(calls, await not_dropped_from(records_kept_from), now)
         costs = await _costs(project_id, calls)
         claimed = await _claim(database, project_id, calls)
         await counting.record(Call(call.key_id, call.called_at, costs[call.key_id]) for call in claimed)

@@ -14,7 +14,7 @@ from gateway.partitions import Week, unparted
 from gateway.pricing import FRACTIONS_IN_UNIT, HOUR_US, Amount, instant_of, micros
 from gateway.statements import Parameters
 from gateway.usage import Totals, records_kept_from
-from models import UsageHour
+from models import DroppedRecords, UsageHour
 
 BATCH = 10_000  # records, unless a single hour of a key holds more
 KEYS_AT_ONCE = 500
@@ -39,6 +39,7 @@ class Retention:
         With them goes what is known of reported calls: whoever tells of one that is so old is refused.
         """
         end = micros(records_kept_from(clock.now(), self._days)) - HOUR_US
+        await DroppedRecords.filter(id=1, until__lt=end).update(until=end)  # before anything goes
         for week in await partitions.weeks():
             if week.end <= end:
                 await self._drop_week(week)

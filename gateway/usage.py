@@ -21,6 +21,7 @@ from gateway.errors import PeriodTooFine
 from gateway.permissions import Actor
 from gateway.pricing import DAY_US, HOUR_US, MONTH_US, QUARTER_US, Amount, Period, instant_of, micros, parts
 from gateway.statements import Parameters
+from models import DroppedRecords
 
 Span = tuple[int, int]
 WIDTHS = (MONTH_US, DAY_US, HOUR_US)
@@ -146,10 +147,17 @@ def dearest_first(groups: Mapping[str, Totals]) -> list[tuple[str, Totals]]:
     return sorted(sorted(groups.items()), key=lambda group: group[1].cost, reverse=True)
 
 
+async def not_dropped_from(kept_from: datetime) -> datetime:
+    """`kept_from`, or up to where records were dropped if that is later, since then less was kept."""
+    dropped = await DroppedRecords.get(id=1)
+    return max(kept_from, instant_of(dropped.until))
+
+
 def records_kept_from(now: datetime, retention_days: int) -> datetime:
     """The first instant whose records are all kept, a whole hour of UTC.
 
-    What drops older ones leaves an hour more, for reports whose `now` was a moment before.
+    What drops older ones leaves an hour more, for reports whose `now` was a moment before. Where less was kept once,
+    `not_dropped_from` knows.
     """
     past = now - timedelta(days=retention_days)
     return past.replace(minute=0, second=0, microsecond=0)
@@ -266,11 +274,20 @@ async def _sums(keys: _Keys, spans: Mapping[int, list[Span]], grouping: str) -> 
         tables.append(f"s{number} AS MATERIALIZED ({parameters.table(('low', 'high'), found)})")
         branches.append(_branch(SOURCES[width], f"s{number}", width, parameters))
     sums = ", ".join(f"SUM({name}) AS {name}" for name in COUNTS)
-    return await database.execute_query_dict(
+    rows = await database.execute_query_dict(
         f"WITH {', '.join(tables)} SELECT {grouping}, {sums} FROM ({' UNION ALL '.join(branches)}) AS counted"
         f" GROUP BY {grouping}",
         parameters.values,
     )
+    await _require_undropped(spans)
+    return rows
+
+
+async def _require_undropped(spans: Mapping[int, list[Span]]) -> None:
+    """Raises PeriodTooFine where records may be gone. Asked once they were read, since whoever drops says so first."""
+    odd = [start for width in (QUARTER_US, 0) for start, _ in spans.get(width, ())]
+    if odd:
+        _require_kept(min(odd), await not_dropped_from(instant_of(0)))
 
 
 def _branch(source: _Source, spans: str, width: int, parameters: Parameters) -> str:

@@ -11,11 +11,12 @@ from models.roles import Grant, Role
 from models.routes import RouteRule
 from models.secrets import Secret
 from models.templates import Template, TemplateField, TemplateLimits
-from models.usage import ReportedCall, UsageDay, UsageHour, UsageMonth, UsageRecord
+from models.usage import DroppedRecords, ReportedCall, UsageDay, UsageHour, UsageMonth, UsageRecord
 from models.users import Session, User
 
 __all__ = [
     "AuditEntry",
+    "DroppedRecords",
     "Event",
     "EventHead",
     "Grant",

@@ -32,6 +32,17 @@ class UsageRecord(Model):
         indexes = (("key_id", "called_at"),)
 
 
+class DroppedRecords(Model):
+    """The single row that remembers before which instant records were dropped, whatever is kept by now's setting."""
+
+    id = fields.IntField(primary_key=True, generated=False)
+    until = fields.BigIntField(default=0)
+
+    class Meta:
+        table = "dropped_records"
+        constraints = (CheckConstraint("id = 1", "single_dropped"),)
+
+
 class UsageHour(Model):
     id = fields.BigIntField(primary_key=True, generated=True)
     key: fields.ForeignKeyRelation[IssuedKey] = reference("IssuedKey")

@@ -12,14 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway import clock, counting, housekeeping, retention, usage
+from gateway import clock, counting, exports, housekeeping, reported, retention, usage
 from gateway.counting import Call, Refused
+from gateway.errors import Invalid, PeriodTooFine
 from gateway.events import EventLog
-from gateway.permissions import Permission
+from gateway.permissions import Actor, Permission
 from gateway.pricing import between, instant_of, micros
+from gateway.reported import Told
 from gateway.retention import Retention
 from gateway.usage import Grouping, Totals
-from models import IssuedKey, ReportedCall, UsageDay, UsageHour, UsageMonth, UsageRecord
+from models import IssuedKey, ReportedCall, UsageDay, UsageHour, UsageMonth, UsageRecord, User
 from tests.world import issued_key, owned_project, person, role, template, unchanged
 
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
@@ -167,3 +169,32 @@ async def test_a_running_gateway_drops_them_by_itself(
     async with housekeeping.running(EventLog(), 90 * DAY, records_kept):
         await asyncio.wait_for(enforced.wait(), 30)
     assert await records() == [(keys[0].id, micros(NOW))]
+
+
+async def test_what_was_dropped_is_never_said_to_be_kept_although_more_is_kept_from_then_on(
+    keys: Sequence[IssuedKey],
+) -> None:
+    owner = Actor(user=await User.get(email="Ada@example.org"), address="127.0.0.1")
+    odd = DROPPED_UNTIL - 5 * HOUR + MICROSECOND
+    await counting.record(Call(keys[0].id, at, Decimal(1)) for at in (odd, DROPPED_UNTIL))
+    longer = usage.records_kept_from(NOW, 10 * DAYS)
+    assert await usage.not_dropped_from(longer) == longer
+    await Retention(DAYS).enforce()
+    await Retention(10 * DAYS).enforce()
+    assert await usage.not_dropped_from(longer) == DROPPED_UNTIL
+    assert await usage.not_dropped_from(KEPT_FROM) == KEPT_FROM
+    project_id, edges = keys[0].project_id, [odd, NOW.replace(minute=0, second=0, microsecond=0)]
+    with pytest.raises(PeriodTooFine):
+        await usage.of_keys([keys[0].id], between(*edges), longer)
+    with pytest.raises(PeriodTooFine):
+        await usage.of_projects([project_id], Grouping.KEY, between(*edges), longer)
+    with pytest.raises(PeriodTooFine):
+        await usage.series([project_id], edges, longer)
+    with pytest.raises(PeriodTooFine):
+        await exports.totals(owner, project_id, edges, Grouping.KEY, longer)
+    with pytest.raises(PeriodTooFine):
+        await exports.records(owner, project_id, between(*edges), longer)
+    with pytest.raises(Invalid):
+        await reported.report(owner, project_id, [Told("once more", keys[0].id, odd)], longer)
+    whole = await usage.of_keys([keys[0].id], between(odd.replace(microsecond=0, minute=0), edges[1]), longer)
+    assert whole[keys[0].id].requests == 2
