@@ -274,20 +274,31 @@ async def _sums(keys: _Keys, spans: Mapping[int, list[Span]], grouping: str) -> 
         tables.append(f"s{number} AS MATERIALIZED ({parameters.table(('low', 'high'), found)})")
         branches.append(_branch(SOURCES[width], f"s{number}", width, parameters))
     sums = ", ".join(f"SUM({name}) AS {name}" for name in COUNTS)
+    odd = [start for width in (QUARTER_US, 0) for start, _ in spans.get(width, ())]
     rows = await database.execute_query_dict(
         f"WITH {', '.join(tables)} SELECT {grouping}, {sums} FROM ({' UNION ALL '.join(branches)}) AS counted"
-        f" GROUP BY {grouping}",
+        f" GROUP BY {grouping}{_dropped_too(grouping) if odd else ''}",
         parameters.values,
     )
-    await _require_undropped(spans)
-    return rows
+    return _undropped(rows, min(odd)) if odd else rows
 
 
-async def _require_undropped(spans: Mapping[int, list[Span]]) -> None:
-    """Raises PeriodTooFine where records may be gone. Asked once they were read, since whoever drops says so first."""
-    odd = [start for width in (QUARTER_US, 0) for start, _ in spans.get(width, ())]
-    if odd:
-        _require_kept(min(odd), await not_dropped_from(instant_of(0)))
+def _dropped_too(grouping: str) -> str:
+    """One row more, of no group: until when records were dropped, as its first count."""
+    groups = ", ".join("NULL" for _ in grouping.split(","))
+    others = ", ".join("0" for _ in COUNTS[1:])
+    return f" UNION ALL SELECT {groups}, until, {others} FROM dropped_records"
+
+
+def _undropped(rows: Sequence[dict[str, Any]], since: int) -> list[dict[str, Any]]:
+    """The rows of groups. Raises PeriodTooFine where records since then may be gone."""
+    groups = []
+    for row in rows:
+        if next(iter(row.values())) is None:
+            _require_kept(since, instant_of(int(row[COUNTS[0]])))
+        else:
+            groups.append(row)
+    return groups
 
 
 def _branch(source: _Source, spans: str, width: int, parameters: Parameters) -> str:
