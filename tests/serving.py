@@ -49,9 +49,11 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, on_stop: Callable[[], None] = lambda: None) -> AsyncIterator[str]:
-    """Serves the app until the block ends; yields its URL, without a slash at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+async def serving(
+    app: ASGIApp, on_stop: Callable[[], None] = lambda: None, bound: socket.socket | None = None
+) -> AsyncIterator[str]:
+    """Serves the app until the block ends, on a socket if it is given; yields its URL, without a slash at the end."""
+    with bound or socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             app,

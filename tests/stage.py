@@ -117,10 +117,10 @@ async def signed_in(http: httpx2.AsyncClient, name: str) -> Person:
     return Person(actor, Caller(http, await session_token(actor)))
 
 
-async def session_token(actor: Actor, lifetime: timedelta = ONE_HOUR) -> str:
+async def session_token(actor: Actor, lifetime: timedelta = ONE_HOUR, issuer: str = "http://127.0.0.1:8000") -> str:
     now = clock.now()
     session = await Session.create(user=actor.user, created_at=now, expires_at=now + lifetime)
-    signer = SessionSigner(SEALER, "http://127.0.0.1:8000")
+    signer = SessionSigner(SEALER, issuer)
     return signer.sign(session.id, session.user_id, session.created_at, session.expires_at)
 
 

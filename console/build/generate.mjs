@@ -1,10 +1,10 @@
-// Writes src/graphql/operations.ts: the types of the schema and each operation of graphql/operations/ as a typed document.
+// Writes src/graphql/operations.ts: each operation of graphql/operations/ as a typed document.
+// The cache isn't given the schema itself: with it, it would show pages in part.
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { codegen } from "@graphql-codegen/core";
 import * as typedDocumentNode from "@graphql-codegen/typed-document-node";
 import * as typescriptOperations from "@graphql-codegen/typescript-operations";
-import { buildSchema, introspectionFromSchema, parse } from "graphql";
-import { minifyIntrospectionQuery } from "@urql/introspection";
+import { buildSchema, isAbstractType, parse } from "graphql";
 
 const contract = new URL("../../graphql/", import.meta.url);
 const target = new URL("../src/graphql/", import.meta.url);
@@ -27,7 +27,13 @@ const operations = await codegen({
 });
 await mkdir(target, { recursive: true });
 await write("operations.ts", operations);
-await write("schema.json", JSON.stringify(minifyIntrospectionQuery(introspectionFromSchema(buildSchema(schema)))));
+await write("possible-types.json", JSON.stringify(possibleTypes(buildSchema(schema))));
+
+/** Which types an interface or a union may be, for the cache. */
+function possibleTypes(of) {
+  const abstract = Object.values(of.getTypeMap()).filter(isAbstractType);
+  return Object.fromEntries(abstract.map((type) => [type.name, of.getPossibleTypes(type).map(({ name }) => name)]));
+}
 
 async function documents(folder) {
   const paths = (await readdir(folder, { recursive: true })).filter((path) => path.endsWith(".graphql")).sort();

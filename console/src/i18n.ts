@@ -1,4 +1,5 @@
 /** Languages: each is a file in locales/, named by its tag (BCP 47); whoever adds one adds the file, and nothing else. */
+import { computed } from "vue";
 import { createI18n } from "vue-i18n";
 import { remembered, remember } from "./remembered";
 import en from "./locales/en.json";
@@ -22,6 +23,12 @@ export const i18n = createI18n<[Messages], string, false>({
   pluralRules: Object.fromEntries(names.map((tag) => [tag, pluralRule(tag)])),
   missingWarn: false,
   fallbackWarn: false,
+});
+
+/** By which dates and amounts are written: the reader's own variant of the language, where the browser names one. */
+export const customs = computed(() => {
+  const tag = i18n.global.locale.value;
+  return navigator.languages.find((each) => each.startsWith(`${tag}-`)) ?? tag;
 });
 
 export async function startLanguage(): Promise<void> {

@@ -1,0 +1,42 @@
+/** The tiles of a project's templates, as somebody sees them who may ask for keys. */
+import { computed } from "vue";
+import { act } from "@/api/acting";
+import {
+  KeyRequestCancelDocument,
+  KeyRequestCreateDocument,
+  KeyRevealDocument,
+  KeyRevokeDocument,
+  KeyRotateDocument,
+  KeyTilesDocument,
+  MyKeyChangesDocument,
+  type KeyTilesQuery,
+} from "@/graphql/operations";
+import { useLive } from "./useLive";
+
+export type Tile = NonNullable<KeyTilesQuery["project"]>["templates"][number];
+
+export function useKeyTiles(projectId: string) {
+  const { data, ...rest } = useLive(KeyTilesDocument, { projectId }, { of: MyKeyChangesDocument });
+  return { tiles: computed(() => data.value?.project?.templates ?? []), project: computed(() => data.value?.project), ...rest };
+}
+
+export function ask(templateId: string, note: string) {
+  return act(KeyRequestCreateDocument, { input: { templateId, note: note || null } });
+}
+
+export function takeBack(requestId: string) {
+  return act(KeyRequestCancelDocument, { input: { requestId } });
+}
+
+/** The key's token, for its holder alone; nothing keeps it. */
+export function reveal(keyId: string) {
+  return act(KeyRevealDocument, { input: { keyId } });
+}
+
+export function rotate(keyId: string, overlapSeconds: number) {
+  return act(KeyRotateDocument, { input: { keyId, overlapSeconds } });
+}
+
+export function giveUp(keyId: string) {
+  return act(KeyRevokeDocument, { input: { keyId } });
+}

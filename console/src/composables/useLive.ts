@@ -1,0 +1,58 @@
+/** A query that stays true: it is read again when the gateway tells of an event. */
+import { useQuery, useSubscription, type TypedDocumentNode } from "@urql/vue";
+import { computed, onUnmounted, ref, watch } from "vue";
+import { client } from "@/api/client";
+
+type Variables = Record<string, unknown>;
+
+/**
+ * Its data holds everything up to `eventCursor`, behind which the subscription begins: nothing falls between the two.
+ * `concerns` says which events change what the query shows; all do, unless it is given.
+ */
+export function useLive<Data extends { eventCursor: string | null }, Asked extends Variables, Event, Watched extends Variables>(
+  query: TypedDocumentNode<Data, Asked>,
+  variables: Asked,
+  events: { of: TypedDocumentNode<Event, Watched>; concerning?: (event: Event) => boolean },
+) {
+  const { data, error, fetching, executeQuery } = useQuery({ query, variables, requestPolicy: "cache-and-network" });
+  const read = coalesced(() => client.value.query(query, variables, { requestPolicy: "network-only" }).toPromise());
+  const after = ref<string | null>(null);
+  watch(data, (now) => (after.value ??= now?.eventCursor ?? null), { immediate: true });
+  useSubscription<Event, null, Variables>(
+    {
+      query: events.of as unknown as TypedDocumentNode<Event, Variables>,
+      variables: computed(() => ({ ...variables, after: after.value })),
+      pause: computed(() => after.value === null),
+    },
+    (_, event) => {
+      if (events.concerning?.(event) ?? true) read();
+      return null;
+    },
+  );
+  onUnmounted(read.stop);
+  return {
+    data,
+    isLoading: computed(() => fetching.value && !data.value),
+    error: computed(() => (data.value ? undefined : error.value)),
+    read,
+    reload: () => void executeQuery({ requestPolicy: "network-only" }),
+  };
+}
+
+/** Does it once for all the times that it is called for while it is being done. */
+export function coalesced(act: () => Promise<unknown>): { (): void; stop: () => void } {
+  let isUnderWay = false;
+  let isWanted = false;
+  let isStopped = false;
+  const wanted = async (): Promise<void> => {
+    isWanted = true;
+    if (isUnderWay) return;
+    isUnderWay = true;
+    while (isWanted && !isStopped) {
+      isWanted = false;
+      await act();
+    }
+    isUnderWay = false;
+  };
+  return Object.assign(() => void wanted(), { stop: () => (isStopped = true) });
+}

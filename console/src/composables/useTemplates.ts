@@ -1,0 +1,119 @@
+/** A project's templates and the requests on them, as its managers see and change them. */
+import { computed } from "vue";
+import { act, type Outcome } from "@/api/acting";
+import {
+  KeyPanelDocument,
+  KeyRequestApproveDocument,
+  KeyRequestRejectDocument,
+  ProjectChangesDocument,
+  TemplateCreateDocument,
+  TemplateDeleteDocument,
+  TemplateFieldAddDocument,
+  TemplateFieldDeleteDocument,
+  TemplateFieldUpdateDocument,
+  TemplateUpdateDocument,
+  type KeyPanelQuery,
+  type TemplateCreateInput,
+  type TemplateFieldInput,
+  type TemplateFieldUpdateInput,
+  type TemplateUpdateInput,
+} from "@/graphql/operations";
+import { useLive } from "./useLive";
+
+type Panel = NonNullable<KeyPanelQuery["project"]>;
+export type Template = Panel["templates"][number];
+export type Field = Template["fields"][number];
+export type Role = Panel["roles"][number];
+export type ProjectNode = Panel["projectNodes"]["nodes"][number];
+export type KeyRequest = NonNullable<Panel["requests"]>["nodes"][number];
+
+const REQUESTS_SHOWN = 100;
+
+export function useTemplates(projectId: string) {
+  const { data, ...rest } = useLive(
+    KeyPanelDocument,
+    { projectId, first: REQUESTS_SHOWN },
+    { of: ProjectChangesDocument },
+  );
+  const panel = computed(() => data.value?.project ?? null);
+  return {
+    templates: computed(() => panel.value?.templates ?? []),
+    roles: computed(() => panel.value?.roles ?? []),
+    nodes: computed(() => panel.value?.projectNodes.nodes ?? []),
+    currency: computed(() => panel.value?.currency ?? ""),
+    requests: computed(() => panel.value?.requests?.nodes ?? []),
+    requestCount: computed(() => panel.value?.requests?.totalCount ?? 0),
+    ...rest,
+  };
+}
+
+export function create(input: TemplateCreateInput) {
+  return act(TemplateCreateDocument, { input });
+}
+
+type Changes = Omit<TemplateUpdateInput, "templateId" | "expectedVersion">;
+
+/** Refused where somebody else changed the template since `version`. */
+export function update(template: Template, changes: Changes, version = template.version) {
+  return changed(template.id, version, (expectedVersion) =>
+    act(TemplateUpdateDocument, { input: { templateId: template.id, expectedVersion, ...changes } }),
+  );
+}
+
+export function remove(template: Template) {
+  return act(TemplateDeleteDocument, { input: { templateId: template.id } });
+}
+
+export function addField(template: Template, field: TemplateFieldInput) {
+  return changed(template.id, template.version, () =>
+    act(TemplateFieldAddDocument, { input: { templateId: template.id, field } }),
+  );
+}
+
+export function updateField(template: Template, field: Field, changes: Omit<TemplateFieldUpdateInput, "fieldId">) {
+  return changed(template.id, template.version, () =>
+    act(TemplateFieldUpdateDocument, { input: { fieldId: field.id, ...changes } }),
+  );
+}
+
+export function removeField(template: Template, field: Field) {
+  return changed(template.id, template.version, () =>
+    act(TemplateFieldDeleteDocument, { input: { fieldId: field.id } }),
+  );
+}
+
+export function approve(request: KeyRequest, expiresAt: string | null = null) {
+  return act(KeyRequestApproveDocument, { input: { requestId: request.id, expiresAt } });
+}
+
+export function reject(request: KeyRequest, reason: string) {
+  return act(KeyRequestRejectDocument, { input: { requestId: request.id, reason } });
+}
+
+interface Versioned {
+  template: { version: number } | null;
+}
+
+const underWay = new Map<string, Promise<unknown>>();
+const followed = new Map<string, number>();
+
+/** One change of a template after the other; what we changed ourselves in between is nobody else's edit. */
+function changed<Payload extends Versioned>(
+  templateId: string,
+  version: number,
+  send: (expected: number) => Promise<Outcome<Payload>>,
+): Promise<Outcome<Payload>> {
+  const sent = (underWay.get(templateId) ?? Promise.resolve()).then(async () => {
+    const expected = ownLatest(templateId, version);
+    const outcome = await send(expected);
+    if (outcome.payload?.template?.version === expected + 1) followed.set(`${templateId} ${expected}`, expected + 1);
+    return outcome;
+  });
+  underWay.set(templateId, sent);
+  return sent;
+}
+
+function ownLatest(templateId: string, version: number): number {
+  const next = followed.get(`${templateId} ${version}`);
+  return next === undefined ? version : ownLatest(templateId, next);
+}

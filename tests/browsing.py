@@ -1,0 +1,139 @@
+"""People before a real Chromium, at the built console of a real gateway.
+
+async with opened(database_url, tmp_path) as theatre:
+    ada = await theatre.visitor(theatre.ada, "/projects")
+    await ada.page.get_by_role("link", name="Maps").click()
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, WebSocketRoute, async_playwright
+from pydantic import SecretStr
+
+from gateway import console
+from gateway.app import create_app
+from gateway.permissions import Actor, Permission
+from gateway.settings import Settings
+from models import Project, ProjectNode, Role, Template
+from schema.transport.credentials import COOKIE
+from tests.programs import place_of
+from tests.serving import serving
+from tests.stage import SECRET_KEY, session_token
+from tests.world import node, owned_project, person, role, template
+
+CHROMIUM = place_of("chromium") or place_of("google-chrome")
+AXE = Path(__file__).parent.parent / "console" / "node_modules" / "axe-core" / "axe.min.js"
+LACKING = [
+    *(() if CHROMIUM else ("Chromium is not here; on Debian: apt-get install chromium",)),
+    *(() if console.build_in(console.where()) else ("the console is not built; `make setup` builds it where npm is",)),
+]
+NEEDS_BROWSER = pytest.mark.skipif(bool(LACKING) and os.environ.get("CI") != "true", reason="; ".join(LACKING))
+TROUBLES = {"error", "warning"}
+
+
+@dataclass
+class Line:
+    """The socket of a page, which a test can cut."""
+
+    is_cut: bool = False
+    _open: list[WebSocketRoute] = field(default_factory=list)
+
+    async def laid(self, context: BrowserContext) -> None:
+        await context.route_web_socket("**/graphql", self._connect)
+
+    async def cut(self) -> None:
+        self.is_cut = True
+        for route in self._open:
+            await route.close(code=1012)
+        self._open.clear()
+
+    def mend(self) -> None:
+        self.is_cut = False
+
+    async def _connect(self, route: WebSocketRoute) -> None:
+        if self.is_cut:
+            await route.close(code=1012)
+        else:
+            route.connect_to_server()
+            self._open.append(route)
+
+
+@dataclass
+class Visitor:
+    """Somebody at a page, and what the browser found wrong with it."""
+
+    page: Page
+    line: Line
+    troubles: list[str]
+
+    async def violations(self) -> list[str]:
+        """Of the Web Content Accessibility Guidelines, as axe-core finds them."""
+        found = await self.page.evaluate("() => window.axe.run()")
+        return [f"{each['id']}: {at['html']}" for each in found["violations"] for at in each["nodes"]]
+
+
+@dataclass
+class Theatre:
+    """A gateway with Ada's project on it, which Bo may see; and a browser."""
+
+    url: str
+    browser: Browser
+    ada: Actor
+    bo: Actor
+    project: Project
+    seeing: Role
+    readings: ProjectNode
+    basic: Template
+    visitors: list[Visitor] = field(default_factory=list)
+
+    async def visitor(self, who: Actor | None, path: str, **browser: Any) -> Visitor:
+        """Signed in as `who`; with settings of Playwright's for the browser context."""
+        context = await self.browser.new_context(
+            base_url=self.url,
+            permissions=["clipboard-read", "clipboard-write"],
+            **{"locale": "en-GB", "reduced_motion": "reduce", **browser},
+        )
+        context.set_default_timeout(10_000)
+        if who is not None:
+            token = await session_token(who, issuer=self.url)
+            await context.add_cookies(
+                [{"name": COOKIE, "value": token, "url": self.url, "httpOnly": True, "sameSite": "Strict"}]
+            )
+        await context.add_init_script(path=AXE)
+        line = Line()
+        await line.laid(context)
+        visitor = Visitor(await context.new_page(), line, [])
+        visitor.page.on("pageerror", lambda error: visitor.troubles.append(str(error)))
+        visitor.page.on("console", lambda said: visitor.troubles.append(said.text) if said.type in TROUBLES else None)
+        self.visitors.append(visitor)
+        await visitor.page.goto(path)
+        return visitor
+
+
+@asynccontextmanager
+async def opened(database_url: str, folder: Path) -> AsyncIterator[Theatre]:
+    """Fails where a browser complains: of a script's fault, or of what the Content-Security-Policy forbids."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    where: dict[str, Any] = {"data_dir": folder / "data", "database_url": database_url, "public_url": url}
+    app = create_app(Settings(_env_file=None, secret_key=SecretStr(SECRET_KEY), **where))  # type: ignore[call-arg]  # pydantic-settings takes _env_file
+    async with (
+        serving(app, on_stop=app.state.stop, bound=listener),
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
+    ):
+        ada, bo = await person("Ada"), await person("Bo")
+        project = await owned_project(ada)
+        seeing = await role(project, Permission.PROJECT_VIEW, name="everyone", is_public=True)
+        theatre = Theatre(
+            url, browser, ada, bo, project, seeing, await node(project, "Readings"), await template(project, seeing)
+        )
+        yield theatre
+        assert [trouble for visitor in theatre.visitors for trouble in visitor.troubles] == []

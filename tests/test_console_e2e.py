@@ -1,0 +1,280 @@
+"""The console before a real Chromium: what its people do, and what they see of each other."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from gateway import requests, users
+from gateway.passwords import Passwords
+from gateway.permissions import GATEWAY, Permission
+from models import KeyRequest, RequestState, Template
+from tests.browsing import NEEDS_BROWSER, Theatre, opened
+from tests.world import join, role, template
+
+pytestmark = [NEEDS_BROWSER, pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)]
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+async def theatre(database_url: str, tmp_path: Path) -> AsyncIterator[Theatre]:
+    async with opened(database_url, tmp_path) as theatre:
+        yield theatre
+
+
+def tile(page: Page, name: str) -> Locator:
+    return page.get_by_role("article", name=name, exact=True)
+
+
+def button(inside: Page | Locator, name: str) -> Locator:
+    return inside.get_by_role("button", name=name)
+
+
+async def test_a_key_is_asked_for_approved_copied_rotated_and_given_up(theatre: Theatre) -> None:
+    path = f"/projects/{theatre.project.id}"
+    ada, bo = await theatre.visitor(theatre.ada, f"{path}/keys"), await theatre.visitor(theatre.bo, path)
+    basic = tile(bo.page, "Basic")
+    await expect(ada.page.get_by_text("Nobody waits for a key")).to_be_visible()
+
+    await button(basic, "Request").click()
+    dialog = bo.page.get_by_role("dialog")
+    await dialog.get_by_role("textbox").fill("For my thesis.")
+    await button(dialog, "Request").click()
+    await expect(basic).to_contain_text("Requested today at")
+
+    row = ada.page.get_by_role("row").filter(has_text="For my thesis.")
+    await expect(row).to_contain_text("Bo")
+    await button(row, "Approve Bo's request for Basic").first.click()
+    await expect(row).to_have_count(0)
+    await expect(ada.page.get_by_role("heading", name="Requests")).to_be_focused()
+
+    await expect(basic).to_contain_text("Received today at")
+    await button(basic, "Copy key").click()
+    await expect(bo.page.get_by_text("The key Basic is in the clipboard.", exact=True)).to_be_visible()
+    token = await bo.page.evaluate("navigator.clipboard.readText()")
+    assert await opens(theatre, token)
+
+    await button(basic, "Rotate").click()
+    await dialog.get_by_label("The old token works on").select_option("not at all")
+    await button(dialog, "Rotate").click()
+    rotated = await dialog.get_by_label("Token", exact=True).input_value()
+    assert await opens(theatre, rotated)
+    await button(dialog, "Close").click()
+
+    await button(basic, "Revoke this key").click()
+    await button(bo.page.get_by_role("alertdialog"), "Revoke").click()
+    await expect(button(basic, "Request")).to_be_visible()
+
+
+async def opens(theatre: Theatre, token: str) -> bool:
+    """Whether the gateway takes the token for a key."""
+    query = {"query": "{ viewer { apiKey { id } } }"}
+    async with httpx2.AsyncClient(base_url=theatre.url, headers={"Authorization": f"Bearer {token}"}) as http:
+        answer = (await http.post("/graphql", json=query)).json()
+    return bool(answer["data"]["viewer"]["apiKey"])
+
+
+async def test_a_request_is_rejected_with_a_reason_or_taken_back(theatre: Theatre) -> None:
+    path = f"/projects/{theatre.project.id}"
+    ada, bo = await theatre.visitor(theatre.ada, f"{path}/keys"), await theatre.visitor(theatre.bo, path)
+    basic, row = tile(bo.page, "Basic"), ada.page.get_by_role("row", name="Bo")
+
+    await button(basic, "Request").click()
+    await button(bo.page.get_by_role("dialog"), "Request").click()
+    await button(row, "Reject").click()
+    dialog = ada.page.get_by_role("dialog")
+    await dialog.get_by_label("Reason").fill("Not this year.")
+    await button(dialog, "Reject").click()
+    await expect(basic).to_contain_text("Rejected today at")
+    await expect(basic).to_contain_text("Not this year.")
+
+    await button(basic, "Request").click()
+    await button(bo.page.get_by_role("dialog"), "Request").click()
+    await expect(row).to_be_visible()
+    await button(basic, "Cancel request").click()
+    await expect(row).to_have_count(0)
+    await expect(button(basic, "Request")).to_be_visible()
+
+
+async def test_a_key_is_approved_until_a_day(theatre: Theatre) -> None:
+    await requests.create(theatre.bo, theatre.basic.id)
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    bo = await theatre.visitor(theatre.bo, f"/projects/{theatre.project.id}")
+    await button(ada.page, "until a day").click()
+    dialog = ada.page.get_by_role("dialog")
+    await dialog.get_by_label("Works until").fill("2040-05-06T07:08")
+    await button(dialog, "Approve").click()
+    await expect(tile(bo.page, "Basic")).to_contain_text("Expires on 6 May 2040 at 07:08")
+
+
+async def test_a_template_is_made_and_each_part_of_it_edited_where_it_stands(theatre: Theatre) -> None:
+    await role(theatre.project, Permission.PROJECT_VIEW, name="reader")
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    await button(ada.page, "New template").click()
+    dialog = ada.page.get_by_role("dialog")
+    await dialog.get_by_label("Name").fill("Gold")
+    await dialog.get_by_label("Role").select_option("everyone")
+    await dialog.get_by_label("Description").fill("The best.")
+    await button(dialog, "Create").click()
+    gold = tile(ada.page, "Gold")
+    await expect(gold).to_be_visible()
+
+    await edit(gold.get_by_label("Name of the template"), "Platinum")
+    gold = tile(ada.page, "Platinum")
+    await edit(gold.get_by_label("Description of the template"), "Better still.")
+    await edit(gold.get_by_label("Price per request in USD"), "0,0125")
+    await button(gold, "Role: everyone").click()
+    await ada.page.get_by_role("menuitemradio", name="reader").click()
+    await expect(button(gold, "Role: reader")).to_be_visible()
+
+    await button(gold, "Field").click()
+    await gold.get_by_label("Name of the field").fill("input node ID")
+    await gold.get_by_label("Description of the field").fill("Takes packages.")
+    await gold.get_by_label("Value").fill("unknown")
+    await button(gold, "Add").click()
+    field = gold.get_by_role("group", name="input node ID")
+    await edit(field.get_by_label("Description of the field"), "Takes your packages.")
+    await edit(field.get_by_label("Value"), "still unknown")
+    await button(field, "Insert the project's id").click()
+    await expect(field.get_by_label("Value")).to_have_value(theatre.project.id)
+    await button(field, "Insert a node's id").click()
+    await ada.page.get_by_role("menuitem", name="Readings").click()
+    await expect(field.get_by_label("Value")).to_have_value(theatre.readings.upstream_id)
+    await edit(field.get_by_label("Name of the field"), "node")
+
+    await button(gold, "Delete the field node").click()
+    await expect(gold.get_by_role("group", name="node")).to_have_count(0)
+    await button(ada.page, "Undo").click()
+    await expect(gold.get_by_role("group", name="node").get_by_label("Value")).to_have_value(
+        theatre.readings.upstream_id
+    )
+
+    made = await Template.get(name="Platinum").select_related("role")
+    assert (made.description, made.price_per_request, made.role.name) == ("Better still.", Decimal("0.0125"), "reader")
+    await button(gold, "Move Platinum to an earlier place").click()
+    await expect(ada.page.get_by_role("article").first).to_have_accessible_name("Platinum")
+    await button(gold, "Delete the template Platinum").click()
+    await button(ada.page.get_by_role("alertdialog"), "Delete").click()
+    await expect(gold).to_have_count(0)
+    await expect(ada.page.get_by_text("The template Platinum is deleted.", exact=True)).to_be_visible()
+    assert (await Template.get(id=made.id)).deleted_at is not None
+
+
+async def edit(control: Locator, text: str) -> None:
+    await control.fill(text)
+    await control.press("Enter")
+
+
+async def test_what_is_refused_is_told_in_the_gateways_words_and_the_text_stays(theatre: Theatre) -> None:
+    await template(theatre.project, theatre.seeing, "Gold", position=1)
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    name = tile(ada.page, "Gold").get_by_label("Name of the template")
+    await name.fill("Basic")
+    await name.press("Enter")
+    told = tile(ada.page, "Gold").get_by_role("alert")
+    await expect(told).to_contain_text("name")
+    await expect(name).to_have_value("Basic")
+    await name.press("Escape")
+    await expect(name).to_have_value("Gold")
+    await expect(told).to_have_count(0)
+
+
+async def test_two_owners_see_each_others_edits_and_neither_loses_one_unawares(theatre: Theatre) -> None:
+    path = f"/projects/{theatre.project.id}/keys"
+    ada, other = await theatre.visitor(theatre.ada, path), await theatre.visitor(theatre.ada, path)
+    name = "Name of the template"
+    hers, his = ada.page.get_by_label(name), other.page.get_by_label(name)
+    await his.fill("Silver")
+    await hers.fill("Gold")
+    await hers.press("Enter")
+    await expect(other.page.get_by_text("Changed meanwhile to “Gold”.")).to_be_visible()
+    await expect(his).to_have_value("Silver")
+    await his.press("Enter")
+    await expect(other.page.get_by_role("alert")).to_be_visible()
+    assert (await Template.get(id=theatre.basic.id)).name == "Gold"
+    await his.press("Enter")
+    await expect(hers).to_have_value("Silver")
+
+
+async def test_a_lost_connection_is_shown_and_what_happened_meanwhile_appears_when_it_heals(theatre: Theatre) -> None:
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    await expect(ada.page.get_by_text("Nobody waits for a key")).to_be_visible()
+    await expect_following(theatre, ada.page)
+    banner = ada.page.get_by_text("The connection to the gateway is lost.")
+    await ada.line.cut()
+    await expect(banner).to_be_visible()
+    await requests.create(theatre.bo, theatre.basic.id, "Meanwhile.")
+    ada.line.mend()
+    await button(ada.page, "Try now").click()
+    await expect(banner).to_be_hidden()
+    await expect(ada.page.get_by_role("row").filter(has_text="Meanwhile.")).to_be_visible()
+
+
+async def expect_following(theatre: Theatre, page: Page) -> None:
+    """The page hears of events: one is made and unmade, and seen both times."""
+    await requests.create(theatre.bo, theatre.basic.id, "First.")
+    await expect(page.get_by_role("row").filter(has_text="First.")).to_be_visible()
+    pending = await KeyRequest.get(state=RequestState.PENDING)
+    await requests.cancel(theatre.bo, pending.id)
+    await expect(page.get_by_role("row").filter(has_text="First.")).to_have_count(0)
+
+
+async def test_people_sign_in_by_keyboard_come_where_they_were_going_and_sign_out(theatre: Theatre) -> None:
+    await users.create(GATEWAY, Passwords(), "eve@example.org", "Eve", PASSWORD)
+    eve = await theatre.visitor(None, f"/projects/{theatre.project.id}")
+    page = eve.page
+    await page.get_by_label("E-mail").fill("eve@example.org")
+    await page.get_by_label("Password").fill("wrong")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).not_to_be_empty()
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Maps")).to_be_visible()
+    await expect(tile(page, "Basic")).to_be_visible()
+
+    menu = button(page, "Eve")
+    await menu.press("Enter")
+    await page.get_by_role("menuitemradio", name="Русский").press("Enter")
+    await page.get_by_role("menuitemradio", name="Тёмная").press("Enter")
+    assert await page.locator("html").get_attribute("lang") == "ru"
+    assert await page.locator("html").get_attribute("data-theme") == "dark"
+    await page.reload()
+    await expect(button(tile(page, "Basic"), "Запросить")).to_be_visible()
+    await menu.press("Enter")
+    await page.get_by_role("menuitem", name="Выйти").press("Enter")
+    await expect(page.get_by_label("Пароль")).to_be_visible()
+    await page.goto("/projects")
+    await expect(page.get_by_label("Пароль")).to_be_visible()
+
+
+async def test_projects_are_found_and_made(theatre: Theatre) -> None:
+    ada = await theatre.visitor(theatre.ada, "/")
+    await ada.page.get_by_label("Search projects").fill("nothing like it")
+    await expect(ada.page.get_by_text("Nothing found")).to_be_visible()
+    await button(ada.page, "New project").click()
+    await ada.page.get_by_label("Name").fill("Charts")
+    await button(ada.page.get_by_role("dialog"), "Create").click()
+    await expect(ada.page.get_by_role("heading", name="Charts")).to_be_visible()
+    await expect(ada.page.get_by_text("No templates yet")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_everybody_can_use_each_screen_in_both_themes(theatre: Theatre, theme: str) -> None:
+    await requests.create(theatre.bo, theatre.basic.id, "Please.")
+    await join(theatre.project, theatre.bo, theatre.seeing)
+    maps = f"/projects/{theatre.project.id}"
+    screens = {"/projects": "Maps", maps: "Basic", f"{maps}/keys": "Please.", "/nowhere-else": ""}
+    stranger = await theatre.visitor(None, "/sign-in", color_scheme=theme)
+    await expect(stranger.page.get_by_label("Password")).to_be_visible()
+    assert await stranger.violations() == []
+    ada = await theatre.visitor(theatre.ada, "/projects", color_scheme=theme)
+    for path, shown in screens.items():
+        if shown:
+            await ada.page.goto(path)
+            await expect(ada.page.get_by_text(shown, exact=True).first).to_be_visible()
+            assert await ada.violations() == [], path
+    await button(ada.page, "Reject").click()
+    assert await ada.violations() == []
