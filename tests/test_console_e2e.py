@@ -1,6 +1,7 @@
 """The console before a real Chromium: what its people do, and what they see of each other."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,12 +9,12 @@ import httpx2
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from gateway import requests, users
+from gateway import clock, counting, requests, users
 from gateway.passwords import Passwords
 from gateway.permissions import GATEWAY, Permission
-from models import KeyRequest, RequestState, Template
+from models import IssuedKey, KeyRequest, KeyState, RequestState, Template
 from tests.browsing import NEEDS_BROWSER, Theatre, opened
-from tests.world import join, role, template
+from tests.world import issued_key, join, person, role, template
 
 pytestmark = [NEEDS_BROWSER, pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)]
 PASSWORD = "correct horse battery"
@@ -222,6 +223,74 @@ async def expect_following(theatre: Theatre, page: Page) -> None:
     await expect(page.get_by_role("row").filter(has_text="First.")).to_have_count(0)
 
 
+async def test_the_table_of_issued_keys_is_sorted_searched_paged_and_exported(theatre: Theatre) -> None:
+    await use(theatre, {f"User {number:02}": number for number in range(1, 13)})
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/issued")
+    page, table = ada.page, ada.page.get_by_role("table", name="").last
+    await page.get_by_role("combobox", name="Period").select_option("Last 7 days")
+    await expect(page.get_by_text("1-10 of 12")).to_be_visible()
+    await expect(page.get_by_role("figure", name="Cost")).to_contain_text("$7.80")  # 78 calls in all
+
+    await button(table, "Total").click()
+    await expect(table.get_by_role("row").nth(1)).to_contain_text("User 12")
+    await expect(table.get_by_role("row").nth(1)).to_contain_text("$1.20")
+    await button(page, "Next page").click()
+    await expect(page.get_by_text("11-12 of 12")).to_be_visible()
+    await expect(table.get_by_role("row").last).to_contain_text("User 01")
+    await button(page, "Previous page").click()
+    await page.get_by_label("Rows per page").select_option("20")
+    await expect(page.get_by_text("1-12 of 12")).to_be_visible()
+    await button(table, "Total").click()
+    await expect(table.get_by_role("row").nth(1)).to_contain_text("User 01")
+    await page.get_by_label("Search by key or user").fill("user 07")
+    await expect(page.get_by_text("1-1 of 1")).to_be_visible()
+
+    await page.get_by_role("combobox", name="Period").select_option("From day to day")
+    await page.get_by_label("First day").fill("2020-01-01")
+    await page.get_by_label("Last day").fill("2020-01-31")
+    await expect(table.get_by_role("row").nth(1)).to_contain_text("$0.00")
+    await page.get_by_role("combobox", name="Period").select_option("Last 30 days")
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Export CSV").click()
+    exported = (await (await download.value).path()).read_text()
+    assert exported.count("\n") == 13
+    assert "User 12" not in exported  # groups are keys, by their names
+    assert ",12," in exported
+
+
+async def test_a_key_is_suspended_taken_back_and_revoked_where_it_is_listed(theatre: Theatre) -> None:
+    [key] = await use(theatre, {"Cem": 1})
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/issued")
+    row = ada.page.get_by_role("row").filter(has_text="Cem")
+    await button(row, "Suspend").click()
+    await expect(row).to_contain_text("Suspended")
+    await button(ada.page, "Undo").click()
+    await expect(button(row, "Suspend")).to_be_visible()
+    await button(row, "Suspend").click()
+    await button(row, "Resume").click()
+    await expect(button(row, "Suspend")).to_be_visible()
+    await button(row, "Revoke").click()
+    await button(ada.page.get_by_role("alertdialog"), "Revoke").click()
+    await expect(row).to_contain_text("Revoked")
+    assert (await IssuedKey.get(id=key.id)).state is KeyState.REVOKED
+    await ada.page.get_by_label("State").select_option("Active")
+    await expect(ada.page.get_by_text("Nothing found")).to_be_visible()
+
+
+async def use(theatre: Theatre, calls: dict[str, int]) -> list[IssuedKey]:
+    """Issues a key to each of these people, and has it called so often, a dime each."""
+    issued = [await issued_key(theatre.basic, await person(name)) for name in calls]
+    called_at = clock.now() - timedelta(hours=1)
+    await counting.record(
+        [
+            counting.Call(key.id, called_at, Decimal("0.1"))
+            for key, quantity in zip(issued, calls.values(), strict=True)
+            for _ in range(quantity)
+        ]
+    )
+    return issued
+
+
 async def test_people_sign_in_by_keyboard_come_where_they_were_going_and_sign_out(theatre: Theatre) -> None:
     await users.create(GATEWAY, Passwords(), "eve@example.org", "Eve", PASSWORD)
     eve = await theatre.visitor(None, f"/projects/{theatre.project.id}")
@@ -266,15 +335,35 @@ async def test_everybody_can_use_each_screen_in_both_themes(theatre: Theatre, th
     await requests.create(theatre.bo, theatre.basic.id, "Please.")
     await join(theatre.project, theatre.bo, theatre.seeing)
     maps = f"/projects/{theatre.project.id}"
-    screens = {"/projects": "Maps", maps: "Basic", f"{maps}/keys": "Please.", "/nowhere-else": ""}
+    await use(theatre, {"Cem": 3})
+    screens = {"/projects": "Maps", maps: "Basic", f"{maps}/issued": "Cem", f"{maps}/keys": "Please."}
     stranger = await theatre.visitor(None, "/sign-in", color_scheme=theme)
     await expect(stranger.page.get_by_label("Password")).to_be_visible()
     assert await stranger.violations() == []
     ada = await theatre.visitor(theatre.ada, "/projects", color_scheme=theme)
     for path, shown in screens.items():
-        if shown:
-            await ada.page.goto(path)
-            await expect(ada.page.get_by_text(shown, exact=True).first).to_be_visible()
-            assert await ada.violations() == [], path
+        await ada.page.goto(path)
+        await expect(ada.page.get_by_text(shown).first).to_be_visible()
+        assert await ada.violations() == [], path
     await button(ada.page, "Reject").click()
     assert await ada.violations() == []
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/projects/{}", "/projects/{}/keys", "/projects/{}/issued"])
+async def test_a_first_view_is_small_and_nothing_in_it_jumps(theatre: Theatre, path: str) -> None:
+    who = None if path == "/sign-in" else theatre.ada
+    visitor = await theatre.visitor(who, path.format(theatre.project.id))
+    await visitor.page.wait_for_load_state("networkidle")
+    assert 0 < await visitor.page.evaluate(SCRIPT_BYTES) < 300_000
+    assert await visitor.page.evaluate(SHIFT) < 0.02
+
+
+SCRIPT_BYTES = """() => performance.getEntriesByType("resource")
+  .filter((one) => one.name.endsWith(".js"))
+  .reduce((sum, one) => sum + one.encodedBodySize, 0)"""
+SHIFT = """() => new Promise((resolve) => {
+  const observer = new PerformanceObserver(() => undefined);
+  observer.observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => resolve(observer.takeRecords().reduce((sum, one) => sum + one.value, 0)));
+})"""
+"""The sum of all layout shifts so far (https://web.dev/articles/cls counts 0.1 as good)."""

@@ -17,6 +17,7 @@ export const router = createRouter({
       children: [
         { path: "", name: "about", props: true, component: () => import("./screens/about-project/AboutProject.vue") },
         { path: "keys", name: "keys", props: true, component: () => import("./screens/api-keys/ApiKeys.vue") },
+        { path: "issued", name: "issued", props: true, component: () => import("./screens/issued-keys/IssuedKeys.vue") },
       ],
     },
     { path: "/:nowhere(.*)*", component: () => import("./screens/Nowhere.vue"), meta: { isOpen: true } },

@@ -1,27 +1,32 @@
 /** A query that stays true: it is read again when the gateway tells of an event. */
 import { useQuery, useSubscription, type TypedDocumentNode } from "@urql/vue";
-import { computed, onUnmounted, ref, watch } from "vue";
+import { computed, onUnmounted, ref, toValue, watch, type MaybeRefOrGetter } from "vue";
 import { client } from "@/api/client";
 
 type Variables = Record<string, unknown>;
 
 /**
  * Its data holds everything up to `eventCursor`, behind which the subscription begins: nothing falls between the two.
- * `concerns` says which events change what the query shows; all do, unless it is given.
+ * `concerning` says which events change what the query shows; all do, unless it is given.
  */
 export function useLive<Data extends { eventCursor: string | null }, Asked extends Variables, Event, Watched extends Variables>(
   query: TypedDocumentNode<Data, Asked>,
-  variables: Asked,
-  events: { of: TypedDocumentNode<Event, Watched>; concerning?: (event: Event) => boolean },
+  variables: MaybeRefOrGetter<Asked>,
+  events: { of: TypedDocumentNode<Event, Watched>; on?: Watched; concerning?: (event: Event) => boolean },
 ) {
-  const { data, error, fetching, executeQuery } = useQuery({ query, variables, requestPolicy: "cache-and-network" });
-  const read = coalesced(() => client.value.query(query, variables, { requestPolicy: "network-only" }).toPromise());
+  const asked = computed(() => toValue(variables));
+  const { data, error, fetching, executeQuery } = useQuery<Data, Variables>({
+    query: query as unknown as TypedDocumentNode<Data, Variables>,
+    variables: asked,
+    requestPolicy: "cache-and-network",
+  });
+  const read = coalesced(() => client.value.query(query, asked.value, { requestPolicy: "network-only" }).toPromise());
   const after = ref<string | null>(null);
   watch(data, (now) => (after.value ??= now?.eventCursor ?? null), { immediate: true });
   useSubscription<Event, null, Variables>(
     {
       query: events.of as unknown as TypedDocumentNode<Event, Variables>,
-      variables: computed(() => ({ ...variables, after: after.value })),
+      variables: computed(() => ({ ...events.on, after: after.value })),
       pause: computed(() => after.value === null),
     },
     (_, event) => {

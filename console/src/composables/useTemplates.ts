@@ -33,7 +33,7 @@ export function useTemplates(projectId: string) {
   const { data, ...rest } = useLive(
     KeyPanelDocument,
     { projectId, first: REQUESTS_SHOWN },
-    { of: ProjectChangesDocument },
+    { of: ProjectChangesDocument, on: { projectId } },
   );
   const panel = computed(() => data.value?.project ?? null);
   return {
