@@ -9,12 +9,13 @@ import httpx2
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from gateway import clock, counting, requests, users
+from gateway import clock, counting, requests, secrets, templates, users
 from gateway.passwords import Passwords
 from gateway.permissions import GATEWAY, Permission
-from models import IssuedKey, KeyRequest, KeyState, RequestState, Template
+from gateway.templates import FieldValue, NewField
+from models import IssuedKey, KeyRequest, KeyState, RequestState, Role, Template
 from tests.browsing import NEEDS_BROWSER, Theatre, opened
-from tests.world import issued_key, join, person, role, template
+from tests.world import SEALER, issued_key, join, owned_project, person, role, template
 
 pytestmark = [NEEDS_BROWSER, pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)]
 PASSWORD = "correct horse battery"
@@ -111,7 +112,7 @@ async def test_a_key_is_approved_until_a_day(theatre: Theatre) -> None:
     await expect(tile(bo.page, "Basic")).to_contain_text("Expires on 6 May 2040 at 07:08")
 
 
-async def test_a_template_is_made_and_each_part_of_it_edited_where_it_stands(theatre: Theatre) -> None:
+async def test_a_template_is_made_edited_where_it_stands_limited_moved_and_deleted(theatre: Theatre) -> None:
     await role(theatre.project, Permission.PROJECT_VIEW, name="reader")
     ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
     await button(ada.page, "New template").click()
@@ -131,27 +132,14 @@ async def test_a_template_is_made_and_each_part_of_it_edited_where_it_stands(the
     await ada.page.get_by_role("menuitemradio", name="reader").click()
     await expect(button(gold, "Role: reader")).to_be_visible()
 
-    await button(gold, "Field").click()
-    await gold.get_by_label("Name of the field").fill("input node ID")
-    await gold.get_by_label("Description of the field").fill("Takes packages.")
-    await gold.get_by_label("Value").fill("unknown")
-    await button(gold, "Add").click()
-    field = gold.get_by_role("group", name="input node ID")
-    await edit(field.get_by_label("Description of the field"), "Takes your packages.")
-    await edit(field.get_by_label("Value"), "still unknown")
-    await button(field, "Insert the project's id").click()
-    await expect(field.get_by_label("Value")).to_have_value(theatre.project.id)
-    await button(field, "Insert a node's id").click()
-    await ada.page.get_by_role("menuitem", name="Readings").click()
-    await expect(field.get_by_label("Value")).to_have_value(theatre.readings.upstream_id)
-    await edit(field.get_by_label("Name of the field"), "node")
-
-    await button(gold, "Delete the field node").click()
-    await expect(gold.get_by_role("group", name="node")).to_have_count(0)
-    await button(ada.page, "Undo").click()
-    await expect(gold.get_by_role("group", name="node").get_by_label("Value")).to_have_value(
-        theatre.readings.upstream_id
-    )
+    await button(gold, "Limits").click()
+    await dialog.get_by_label("Calls per second").fill("5")
+    await dialog.get_by_label("Calls per day").fill("1000")
+    await dialog.get_by_label("Cost per month in USD").fill("0,5")
+    await button(dialog, "Save").click()
+    await expect(gold).to_contain_text("5 per second")
+    await expect(gold).to_contain_text("1,000 per day")
+    await expect(gold).to_contain_text("$0.50 per month")
 
     made = await Template.get(name="Platinum").select_related("role")
     assert (made.description, made.price_per_request, made.role.name) == ("Better still.", Decimal("0.0125"), "reader")
@@ -162,6 +150,32 @@ async def test_a_template_is_made_and_each_part_of_it_edited_where_it_stands(the
     await expect(gold).to_have_count(0)
     await expect(ada.page.get_by_text("The template Platinum is deleted.", exact=True)).to_be_visible()
     assert (await Template.get(id=made.id)).deleted_at is not None
+
+
+async def test_a_field_is_added_filled_by_hand_and_by_ids_and_deleted_or_brought_back(theatre: Theatre) -> None:
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    basic = tile(ada.page, "Basic")
+    await button(basic, "Field").click()
+    await basic.get_by_label("Name of the field").fill("input node ID")
+    await basic.get_by_label("Description of the field").fill("Takes packages.")
+    await basic.get_by_label("Value").fill("unknown")
+    await button(basic, "Add").click()
+    field = basic.get_by_role("group", name="input node ID")
+    await edit(field.get_by_label("Description of the field"), "Takes your packages.")
+    await edit(field.get_by_label("Value"), "still unknown")
+    await button(field, "Insert the project's id").click()
+    await expect(field.get_by_label("Value")).to_have_value(theatre.project.id)
+    await button(field, "Insert a node's id").click()
+    await ada.page.get_by_role("menuitem", name="Readings").click()
+    await expect(field.get_by_label("Value")).to_have_value(theatre.readings.upstream_id)
+    await edit(field.get_by_label("Name of the field"), "node")
+
+    await button(basic, "Delete the field node").click()
+    await expect(basic.get_by_role("group", name="node")).to_have_count(0)
+    await button(ada.page, "Undo").click()
+    await expect(basic.get_by_role("group", name="node").get_by_label("Value")).to_have_value(
+        theatre.readings.upstream_id
+    )
 
 
 async def edit(control: Locator, text: str) -> None:
@@ -291,6 +305,103 @@ async def use(theatre: Theatre, calls: dict[str, int]) -> list[IssuedKey]:
     return issued
 
 
+async def test_a_role_is_made_weighed_permitted_on_the_project_and_on_a_node_and_deleted(theatre: Theatre) -> None:
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/roles")
+    await button(ada.page, "New role").click()
+    dialog = ada.page.get_by_role("dialog")
+    await dialog.get_by_label("Name").fill("caller")
+    await dialog.get_by_label("Cost coefficient").fill("0,5")
+    await button(dialog, "Create").click()
+    caller = tile(ada.page, "caller")
+    await edit(caller.get_by_label("Description of the role"), "For programs.")
+    await edit(caller.get_by_label("Cost coefficient"), "1.25")
+    await button(caller, "Change permissions").click()
+    await dialog.get_by_label("View graph").check()
+    await dialog.get_by_label("Create packages on Readings").check()
+    await button(dialog, "Save").click()
+    await expect(caller).to_contain_text("View graph")
+    await expect(caller).to_contain_text("Readings: 1")
+    await edit(caller.get_by_label("Name of the role"), "program")
+    program = tile(ada.page, "program")
+    await expect(program).to_be_visible()
+    made = await Role.get(name="program")
+    assert (made.description, made.cost_coefficient) == ("For programs.", Decimal("1.25"))
+
+    everyone = tile(ada.page, "everyone")
+    await everyone.get_by_label("Public").click()
+    await button(program, "Delete the role program").click()
+    await button(ada.page.get_by_role("alertdialog"), "Delete").click()
+    await expect(program).to_have_count(0)
+    await expect(everyone.get_by_label("Public")).not_to_be_checked()
+    assert not (await Role.get(id=theatre.seeing.id)).is_public
+    await button(everyone, "Delete the role everyone").click()
+    await button(ada.page.get_by_role("alertdialog"), "Delete").click()
+    await expect(ada.page.get_by_role("alertdialog").get_by_role("alert")).to_contain_text("template")
+
+
+async def test_a_member_is_added_given_roles_and_taken_off(theatre: Theatre) -> None:
+    await role(theatre.project, Permission.PROJECT_VIEW, name="reader")
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/members")
+    row, dialog = ada.page.get_by_role("row").filter(has_text="Bo@example.org"), ada.page.get_by_role("dialog")
+    await button(ada.page, "Add member").click()
+    await dialog.get_by_label("E-mail").fill("nobody@example.org")
+    await dialog.get_by_label("reader").check()
+    await button(dialog, "Add").click()
+    await expect(dialog.get_by_role("alert")).not_to_be_empty()
+    await dialog.get_by_label("E-mail").fill("bo@example.org")
+    await button(dialog, "Add").click()
+    await button(row, "Roles of Bo: reader").click()
+    await ada.page.get_by_role("menuitemcheckbox", name="everyone").click()
+    await ada.page.keyboard.press("Escape")
+    await expect(button(row, "Roles of Bo: everyone, reader")).to_be_visible()
+    await button(row, "Remove").click()
+    await button(ada.page.get_by_role("alertdialog"), "Remove").click()
+    await expect(row).to_have_count(0)
+    await button(ada.page, "Remove Ada").click()
+    await button(ada.page.get_by_role("alertdialog"), "Remove").click()
+    await expect(ada.page.get_by_role("alertdialog").get_by_role("alert")).to_contain_text("owner")
+
+
+async def test_a_key_becomes_secrets_whose_values_are_hidden_until_asked_for(theatre: Theatre) -> None:
+    await requests.create(theatre.bo, theatre.basic.id)
+    await templates.add_field(
+        theatre.ada, theatre.basic.id, NewField("project ID", FieldValue(is_project_id=True), "Which")
+    )
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    await button(ada.page, "Approve Bo's request for Basic").first.click()
+    await expect(ada.page.get_by_text("Nobody waits for a key")).to_be_visible()
+    client = await owned_project(theatre.bo, "Client")
+    bo = await theatre.visitor(theatre.bo, f"/projects/{client.id}/secrets")
+    dialog = bo.page.get_by_role("dialog")
+    await button(bo.page, "Add an API key").click()
+    await dialog.get_by_label("Project / key").select_option("Maps / Basic")
+    await dialog.get_by_label("Prefix").fill("maps")
+    await expect(dialog).to_contain_text("maps_project_ID")
+    await button(dialog, "Add").click()
+    await expect(bo.page.get_by_text("from Maps / Basic")).to_have_count(2)
+
+    await expect(bo.page.get_by_role("textbox", name="Value of maps_project_ID")).to_have_count(0)
+    await button(bo.page, "Show the value of maps_project_ID").click()
+    await expect(bo.page.get_by_role("textbox", name="Value of maps_project_ID")).to_have_value(theatre.project.id)
+    await button(bo.page, "Copy the value of maps_token").click()
+    await expect(bo.page.get_by_text("maps_token is in the clipboard.", exact=True)).to_be_visible()
+    assert await opens(theatre, await bo.page.evaluate("navigator.clipboard.readText()"))
+
+    await button(bo.page, "New secret").click()
+    await dialog.get_by_label("Name").fill("MOTTO")
+    await dialog.get_by_label("Value").fill("two words")
+    await button(dialog, "Create").click()
+    await edit(bo.page.get_by_label("Description of MOTTO"), "For the wall.")
+    async with bo.page.expect_download() as download:
+        await button(bo.page, "Export .env").click()
+    exported = (await (await download.value).path()).read_text()
+    assert "MOTTO='two words'\n" in exported
+    assert f"maps_project_ID={theatre.project.id}\n" in exported
+    await button(bo.page, "Delete the secret MOTTO").click()
+    await button(bo.page.get_by_role("alertdialog"), "Delete").click()
+    await expect(bo.page.get_by_label("Name of MOTTO")).to_have_count(0)
+
+
 async def test_people_sign_in_by_keyboard_come_where_they_were_going_and_sign_out(theatre: Theatre) -> None:
     await users.create(GATEWAY, Passwords(), "eve@example.org", "Eve", PASSWORD)
     eve = await theatre.visitor(None, f"/projects/{theatre.project.id}")
@@ -336,7 +447,16 @@ async def test_everybody_can_use_each_screen_in_both_themes(theatre: Theatre, th
     await join(theatre.project, theatre.bo, theatre.seeing)
     maps = f"/projects/{theatre.project.id}"
     await use(theatre, {"Cem": 3})
-    screens = {"/projects": "Maps", maps: "Basic", f"{maps}/issued": "Cem", f"{maps}/keys": "Please."}
+    await secrets.create(theatre.ada, SEALER, theatre.project.id, name="MOTTO", value="two words")
+    screens = {
+        "/projects": "Maps",
+        maps: "Basic",
+        f"{maps}/issued": "Cem",
+        f"{maps}/roles": "everyone",
+        f"{maps}/members": "Bo",
+        f"{maps}/secrets": "••",
+        f"{maps}/keys": "Please.",
+    }
     stranger = await theatre.visitor(None, "/sign-in", color_scheme=theme)
     await expect(stranger.page.get_by_label("Password")).to_be_visible()
     assert await stranger.violations() == []

@@ -1,6 +1,7 @@
 /** A project's templates and the requests on them, as its managers see and change them. */
 import { computed } from "vue";
 import { act, type Outcome } from "@/api/acting";
+import { inOrder } from "@/api/versions";
 import {
   KeyPanelDocument,
   KeyRequestApproveDocument,
@@ -94,26 +95,10 @@ interface Versioned {
   template: { version: number } | null;
 }
 
-const underWay = new Map<string, Promise<unknown>>();
-const followed = new Map<string, number>();
-
-/** One change of a template after the other; what we changed ourselves in between is nobody else's edit. */
 function changed<Payload extends Versioned>(
   templateId: string,
   version: number,
   send: (expected: number) => Promise<Outcome<Payload>>,
 ): Promise<Outcome<Payload>> {
-  const sent = (underWay.get(templateId) ?? Promise.resolve()).then(async () => {
-    const expected = ownLatest(templateId, version);
-    const outcome = await send(expected);
-    if (outcome.payload?.template?.version === expected + 1) followed.set(`${templateId} ${expected}`, expected + 1);
-    return outcome;
-  });
-  underWay.set(templateId, sent);
-  return sent;
-}
-
-function ownLatest(templateId: string, version: number): number {
-  const next = followed.get(`${templateId} ${version}`);
-  return next === undefined ? version : ownLatest(templateId, next);
+  return inOrder(templateId, version, send, ({ template }) => template?.version);
 }

@@ -1,0 +1,48 @@
+/** The secrets of a client project. Values are read one by one, when they are asked for, and never kept by the cache. */
+import { computed } from "vue";
+import { act } from "@/api/acting";
+import {
+  KeyImportDocument,
+  ProjectChangesDocument,
+  SecretCreateDocument,
+  SecretDeleteDocument,
+  SecretRevealDocument,
+  SecretsDocument,
+  SecretUpdateDocument,
+  type SecretCreateInput,
+  type SecretsQuery,
+  type SecretUpdateInput,
+} from "@/graphql/operations";
+import { useLive } from "./useLive";
+
+export type Secret = NonNullable<NonNullable<SecretsQuery["project"]>["secrets"]>[number];
+export type ImportableKey = NonNullable<SecretsQuery["viewer"]>["keys"]["nodes"][number];
+
+export function useSecrets(projectId: string) {
+  const { data, ...rest } = useLive(SecretsDocument, { projectId }, { of: ProjectChangesDocument, on: { projectId } });
+  return {
+    secrets: computed(() => data.value?.project?.secrets ?? []),
+    keys: computed(() => data.value?.viewer?.keys.nodes ?? []),
+    ...rest,
+  };
+}
+
+export function createSecret(input: SecretCreateInput) {
+  return act(SecretCreateDocument, { input });
+}
+
+export function updateSecret(secret: Secret, changes: Omit<SecretUpdateInput, "secretId">) {
+  return act(SecretUpdateDocument, { input: { secretId: secret.id, ...changes } });
+}
+
+export function deleteSecret(secret: Secret) {
+  return act(SecretDeleteDocument, { input: { secretId: secret.id } });
+}
+
+export function revealSecret(secret: Secret) {
+  return act(SecretRevealDocument, { input: { secretId: secret.id } });
+}
+
+export function importKey(projectId: string, keyId: string, prefix: string) {
+  return act(KeyImportDocument, { input: { projectId, keyId, prefix } });
+}
