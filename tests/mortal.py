@@ -32,10 +32,10 @@ def chance(who: str) -> Random:
 class Mortal:
     """`tessera serve` with these settings, and where it listens while it lives."""
 
-    def __init__(self, database_url: str, folder: Path, **settings: str) -> None:
+    def __init__(self, database_url: str, folder: Path, *, workers: int = 2, **settings: str) -> None:
         self.tessera = Tessera(folder, database_url=database_url, secret_key=SECRET_KEY, **settings)
         self._database_url = database_url
-        self._workers = "1" if is_sqlite(database_url) else "2"
+        self._workers = "1" if is_sqlite(database_url) else str(workers)
         self._random = chance("the gateway")
         self._url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.is_calm = asyncio.Event()

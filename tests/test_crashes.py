@@ -262,7 +262,7 @@ async def test_nothing_is_lost_and_nothing_comes_twice_whoever_dies_and_whenever
         gateway.is_calm.set()
         async with gateway.alive():
             await asyncio.wait(writing_tasks)
-            logged = await logged_events(database_url)
+            logged = await logged_events(database_url, world)
             with suppress(TimeoutError):  # what they lack is told below
                 await until_caught_up(all_who_follow, logged)
             for task in following_tasks:
@@ -273,9 +273,9 @@ async def test_nothing_is_lost_and_nothing_comes_twice_whoever_dies_and_whenever
         assert_followed(each, logged)
 
 
-async def logged_events(database_url: str) -> list[Event]:
+async def logged_events(database_url: str, world: World) -> list[Event]:
     async with connected(database_url):
-        return await Event.filter(project_id__isnull=False).order_by("position")
+        return await Event.filter(project_id=world.project_id).order_by("position")
 
 
 async def until_caught_up(all_who_follow: list[Follower], logged: list[Event]) -> None:

@@ -102,6 +102,10 @@ class Crowd:
     def sent(self) -> int:
         return sum(key.sent for key in self.keys)
 
+    @property
+    def answered(self) -> int:
+        return sum(key.answered for key in self.keys)
+
     def look(self) -> None:
         if self.sent >= self._goal:
             self._is_reached.set()
@@ -140,9 +144,10 @@ class Crowd:
 # ---------------------------------------------------------------- what they call with
 
 
-async def authorize_keys(offered: Offer) -> list[Key]:
+async def authorize_keys(offered: Offer, limits: LimitsWanted | None = None) -> list[Key]:
     target = f"/authorize/{offered.project.id}?from=original"
-    return await keys(offered, target, "X-Original-Method: GET", "X-Original-URI: /data_layers")
+    fields = ("X-Original-Method: GET", "X-Original-URI: /data_layers")
+    return await keys(offered, target, *fields, limits=limits)
 
 
 async def keys(offered: Offer, target: str, *fields: str, limits: LimitsWanted | None = None) -> list[Key]:
@@ -153,12 +158,13 @@ async def keys(offered: Offer, target: str, *fields: str, limits: LimitsWanted |
 async def priced_key(
     offered: Offer, price: str, coefficient: str, target: str, fields: tuple[str, ...], limits: LimitsWanted | None
 ) -> Key:
-    owner, project_id, of = offered.owner, offered.project.id, f"{price} x {coefficient}"
+    owner, project_id = offered.owner, offered.project.id
+    of = f"{price} x {coefficient}{' within quotas' if limits else ''}"
     role = await roles.create(owner, project_id, name=of, permissions=CALLING, cost_coefficient=Decimal(coefficient))
     template = await templates.create(
         owner, project_id, role_id=role.id, name=of, price_per_request=Decimal(price), limits=limits
     )
-    issued, token = await offered.issue(await person(of, f"{price}.{coefficient}@example.org"), template)
+    issued, token = await offered.issue(await person(of, f"{of.replace(' ', '.')}@example.org"), template)
     lines = [f"GET {target} HTTP/1.1", "Host: gateway", f"Authorization: Bearer {token}", *fields, "", ""]
     return Key(issued, "\r\n".join(lines).encode(), Decimal(price) * Decimal(coefficient))
 
