@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
 from gateway.database import connected, migrate
 from gateway.signing import Keyring
@@ -34,6 +35,7 @@ LIFE_ACCIDENTS = (6, 18)
 AT_PEACE = 200
 """So many calls are answered before the next accident, as a rule."""
 PATIENCE_SECONDS = 60
+COULD_NOT_BEGIN = f'"exit_code": {STARTUP_FAILURE}, "event": "worker_replaced"'
 STOPPED_SECONDS = (0.1, 0.4, 1.5, 7.0)
 """A supervisor replaces a worker that says nothing for five."""
 
@@ -234,3 +236,22 @@ async def lose_the_database_under_load(load: Load) -> None:
         for task in tasks:
             task.cancel()
     await load.postgres.start()
+
+
+# ---------------------------------------------------------------- workers that can't begin
+
+
+async def test_a_worker_that_could_not_begin_while_the_database_was_away_serves_when_it_is_back(tmp_path: Path) -> None:
+    async with loaded(tmp_path, workers=2) as load, load.gateway.alive() as served:
+        await load.postgres.stop()
+        for process_id in children_of(served.process.pid):
+            os.kill(process_id, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while COULD_NOT_BEGIN not in (tmp_path / "log").read_text():  # noqa: ASYNC110  # a file
+                await asyncio.sleep(0.05)
+        await load.postgres.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(load.crowd.call())
+            await load.until_answered(1)
+            load.crowd.is_enough = True
+        assert served.process.poll() is None
