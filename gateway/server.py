@@ -43,7 +43,7 @@ class PortTaken(TesseraError):
 class Supervisor(Multiprocess):
     """Uvicorn's, which replaces each worker that ends, also one that can't begin while the database is away.
 
-    It waits for none of them for long: one that hangs keeps no other from being replaced, nor the gateway from stopping.
+    It waits for none of them forever: one that hangs keeps no other from being replaced, nor the gateway from stopping.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:

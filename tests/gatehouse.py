@@ -7,6 +7,7 @@ async with gatehouse(settings) as house:
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ class Offer:
 
     async def counted(self, key: IssuedKey | None = None) -> usage.Totals:
         """All that was ever counted with the key."""
-        key, now = key or self.key, clock.now()
-        period = between(now.replace(year=now.year - 1, month=1, day=1), now.replace(year=now.year + 1, month=1, day=1))
+        key, year = key or self.key, clock.now().year
+        period = between(datetime(year - 1, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
         return (await usage.of_keys([key.id], period))[key.id]
 
 
