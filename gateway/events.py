@@ -8,7 +8,7 @@ log, and look again every `POLL_SECONDS` in case a wake-up was lost.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import islice
@@ -107,6 +107,14 @@ class Place(NamedTuple):
 
 def _is_same(one: Event, other: Event) -> bool:
     return (one.kind, one.object_id, one.occurred_at) == (other.kind, other.object_id, other.occurred_at)
+
+
+def is_all(found: Sequence[Event]) -> bool:
+    """Whether what `Place.next` gave is all that there was when it was asked.
+
+    To ask until there is nothing would not end while others write without a pause.
+    """
+    return len(found) < PAGE - 1  # one of the page may have been the last event before
 
 
 async def prune(retention: timedelta) -> None:
@@ -261,13 +269,14 @@ class EventLog:
                 log.warning("event_log_discontinued", position=self.position)
                 await in_time(self._begin(), FRESH_SECONDS)
                 return
-            if not events:
+            if events:
+                async with self._grown:  # both together: followers count back from the position
+                    self._recent.extend(events)
+                    self._place = Place(events[-1].position, events[-1])
+                    self._grown.notify_all()
+            if is_all(events):
                 self._know(asked_at)
                 return
-            async with self._grown:  # both together: followers count back from the position
-                self._recent.extend(events)
-                self._place = Place(events[-1].position, events[-1])
-                self._grown.notify_all()
 
     async def _begin(self) -> None:
         """From the present end of the log; who follows one from before is told."""

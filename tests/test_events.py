@@ -254,3 +254,16 @@ async def test_who_stood_still_reads_the_log_before_it_answers(monkeypatch: pyte
         monkeypatch.setattr(log, "_read_at", log._read_at - 30)
         await log.readable()
         assert log.position == 1
+
+
+async def test_the_log_is_known_also_while_others_append_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    next_of = Place.next
+
+    async def next_and_more(place: Place) -> list[Event]:
+        await append()
+        return await next_of(place)
+
+    monkeypatch.setattr(Place, "next", next_and_more)
+    async with asyncio.timeout(10), EventLog().running() as log:
+        await log._read()
+        assert log.is_fresh

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
-from itertools import product
+from itertools import count, product
 from types import SimpleNamespace
 
 import pytest
@@ -216,3 +216,18 @@ async def turned(turns: int) -> None:
     """So many turns of the loop later."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def test_what_was_true_is_known_also_while_others_change_it_without_a_pause(
+    offered: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_of, numbers = Place.next, count()
+
+    async def next_and_more(place: Place) -> list[Event]:
+        await permit(offered, next(numbers))
+        return await next_of(place)
+
+    monkeypatch.setattr(Place, "next", next_and_more)
+    learner = Learner(Knowledge())
+    await learner.catch_up()
+    assert learner.knowledge.is_fresh

@@ -105,10 +105,11 @@ class Learner:
                 log.warning("log_discontinued", position=self.knowledge.position)
                 await self._learn_all()
                 continue
-            if not found:
+            if found:
+                await self._learn(found)
+            if events.is_all(found):
                 self.knowledge.confirmed_at = asked_at
                 return
-            await self._learn(found)
 
     async def _learn(self, found: list[Event]) -> None:
         changed: defaultdict[Learn, set[str]] = defaultdict(set)
