@@ -69,11 +69,12 @@ class PostgresDatabases:
     @asynccontextmanager
     async def fresh(self) -> AsyncIterator[str]:
         name = f"{self._template}_{next(self._numbers)}"
-        await self._on_server(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY file_copy")
-        try:
-            yield self._url_of(name)
-        finally:
-            await self._on_server(f"DROP DATABASE {name} WITH (FORCE)")
+        async with self._server() as server:
+            await server.execute(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY file_copy")
+            try:
+                yield self._url_of(name)
+            finally:
+                await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
         asyncio.run(self._on_server(f"DROP DATABASE {self._template} WITH (FORCE)"))
@@ -83,9 +84,14 @@ class PostgresDatabases:
         await migrate(self._url_of(self._template))
 
     async def _on_server(self, statement: str) -> None:
+        async with self._server() as server:
+            await server.execute(statement)
+
+    @asynccontextmanager
+    async def _server(self) -> AsyncIterator[asyncpg.Connection]:
         connection = await asyncpg.connect(self._server_url)
         try:
-            await connection.execute(statement)
+            yield connection
         finally:
             await connection.close()
 

@@ -348,9 +348,10 @@ async def test_it_is_obeyed_without_waiting_for_the_next_look_at_the_log(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, token = await stage.key()
-    query = "subscription { viewerKeyEvents { type } }"
-    async with stage.follow("websocket", query, token) as events:
-        monkeypatch.setattr("gateway.events.POLL_SECONDS", 3600.0)
+    query = "subscription ($after: EventCursor) { viewerKeyEvents(after: $after) { type } }"
+    async with stage.follow("websocket", query, token, after=await stage.event_cursor()) as events:
+        for name in ("POLL_SECONDS", "FRESH_SECONDS"):
+            monkeypatch.setattr(f"gateway.events.{name}", 3600.0)
         another = await template(stage.project, stage.viewing, "Another")
         await stage.ask_for_key(template=another)  # after which the log is looked at so seldom
         await events.next()
