@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from starlette.applications import Starlette
@@ -130,7 +131,7 @@ async def running(services: Services) -> AsyncIterator[None]:
             log.warning("calls_and_changes_can_be_lost", losses=losses)
         events, records = timedelta(days=settings.event_retention_days), Retention(settings.record_retention_days)
         async with (
-            events_log.running(),
+            events_log.running(partial(database.apart, url)),
             notices.waking(url, events_log.wake),
             housekeeping.running(events_log, events, records),
         ):

@@ -156,6 +156,17 @@ async def connected(url: str, limits: Limits = NO_LIMITS) -> AsyncIterator[None]
 
 
 @asynccontextmanager
+async def apart(url: str) -> AsyncIterator[None]:
+    """In this task alone a connection of its own, which waits for no other task's; on SQLite there is but one."""
+    if is_sqlite(url):
+        yield
+        return
+    async with TortoiseContext() as context:
+        await context.init(config=config(url, Limits(connections=1)))
+        yield
+
+
+@asynccontextmanager
 async def opened(url: str, limits: Limits = NO_LIMITS) -> AsyncIterator[None]:
     """As `connected`, on a schema that `check_schema` takes; SQLite is brought to it. Raises OutOfDate, Unavailable."""
     with unavailable_when_down():

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from itertools import islice
 from typing import NamedTuple
@@ -35,6 +35,7 @@ NEXT_POSITIONS = {"sqlite": NEXT_POSITION, "postgres": f"{NEXT_POSITION}, pg_not
 """By dialect. What is notified is told when the transaction commits, and never if it is rolled back."""
 
 Wanted = Callable[[Event], bool]
+Apart = Callable[[], AbstractAsyncContextManager[None]]
 log = structlog.get_logger(__name__)
 
 
@@ -176,9 +177,10 @@ class EventLog:
         self._woken.set()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["EventLog"]:
+    async def running(self, apart: Apart = nullcontext) -> AsyncIterator["EventLog"]:
+        """Reads the log meanwhile, within `apart`: over a connection for which no other reader is waited."""
         await self._begin()
-        tasks = [asyncio.create_task(each(), name="event log") for each in (self._tail, self._watch)]
+        tasks = [asyncio.create_task(each, name="event log") for each in (self._read_on(apart), self._watch())]
         try:
             yield self
         finally:
@@ -235,6 +237,10 @@ class EventLog:
         if not events or events[0].position != position + 1:  # positions have no gaps: it was pruned meanwhile
             raise CursorExpired(NO_LONGER_KEPT)
         return events
+
+    async def _read_on(self, apart: Apart) -> None:
+        async with apart():
+            await self._tail()
 
     async def _tail(self) -> None:
         is_failing = False

@@ -62,13 +62,13 @@ class Admission:
             allowed, rate = decision, self._rate_of(decision)
             if rate and not rate.is_allowed:
                 return too_fast(allowed, rate)
-        again = Again(lambda: self._decider.decide(asked), self._rate_of, rate)
+        again = Again(lambda: self._decider.decide(asked), self._rate_of, allowed, rate)
         outcome = await self._counted(allowed, again.decide)
         rate = again.rate
         if isinstance(outcome, Metered):
             is_limited = outcome.allowed.limits is not UNLIMITED
             return Admitted(outcome, headers_of(outcome.allowed, rate, outcome.spent) if is_limited else ())
-        return over_quota(allowed, rate, outcome) if isinstance(outcome, Exceeded) else outcome
+        return over_quota(again.allowed, rate, outcome) if isinstance(outcome, Exceeded) else outcome
 
     def _rate_of(self, allowed: Allowed) -> RateState | None:
         if allowed.limits is UNLIMITED:
@@ -87,11 +87,16 @@ class Again:
 
     decided: Callable[[], Decision]
     rate_of: Callable[[Allowed], RateState | None]
+    allowed: Allowed
+    """As it was decided last."""
     rate: RateState | None
 
     def decide(self) -> Decision:
         decision = self.decided()
-        if self.rate or isinstance(decision, Denied):
+        if isinstance(decision, Denied):
+            return decision
+        self.allowed = decision
+        if self.rate:
             return decision
         self.rate = self.rate_of(decision)
         return too_fast(decision, self.rate) if self.rate and not self.rate.is_allowed else decision
