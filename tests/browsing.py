@@ -1,6 +1,6 @@
 """People before a real Chromium, at the built console of a real gateway.
 
-async with opened(database_url, tmp_path) as theatre:
+async with chromium() as browser, opened(browser, database_url, tmp_path) as theatre:
     ada = await theatre.visitor(theatre.ada, "/projects")
     await ada.page.get_by_role("link", name="Maps").click()
 """
@@ -118,22 +118,31 @@ class Theatre:
 
 
 @asynccontextmanager
-async def opened(database_url: str, folder: Path) -> AsyncIterator[Theatre]:
+async def chromium() -> AsyncIterator[Browser]:
+    async with (
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
+    ):
+        yield browser
+
+
+@asynccontextmanager
+async def opened(browser: Browser, database_url: str, folder: Path) -> AsyncIterator[Theatre]:
     """Fails where a browser complains: of a script's fault, or of what the Content-Security-Policy forbids."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     where: dict[str, Any] = {"data_dir": folder / "data", "database_url": database_url, "public_url": url}
     app = create_app(Settings(_env_file=None, secret_key=SecretStr(SECRET_KEY), **where))  # type: ignore[call-arg]  # pydantic-settings takes _env_file
-    async with (
-        serving(app, on_stop=app.state.stop, bound=listener),
-        async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
-    ):
+    async with serving(app, on_stop=app.state.stop, bound=listener):
         ada, bo = await person("Ada"), await person("Bo")
         project = await owned_project(ada)
         seeing = await role(project, Permission.PROJECT_VIEW, name="everyone", is_public=True)
         theatre = Theatre(
             url, browser, ada, bo, project, seeing, await node(project, "Readings"), await template(project, seeing)
         )
-        yield theatre
+        try:
+            yield theatre
+        finally:
+            for visitor in theatre.visitors:
+                await visitor.page.context.close()
         assert [trouble for visitor in theatre.visitors for trouble in visitor.troubles] == []

@@ -7,23 +7,35 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.async_api import Locator, Page, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, Page, expect
 
 from gateway import clock, counting, requests, secrets, templates, users
 from gateway.passwords import Passwords
 from gateway.permissions import GATEWAY, Permission
 from gateway.templates import FieldValue, NewField
 from models import IssuedKey, KeyRequest, KeyState, RequestState, Role, Template
-from tests.browsing import NEEDS_BROWSER, Theatre, opened
+from tests.browsing import NEEDS_BROWSER, Theatre, chromium, opened
 from tests.world import SEALER, issued_key, join, owned_project, person, role, template
 
-pytestmark = [NEEDS_BROWSER, pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)]
+pytestmark = [
+    NEEDS_BROWSER,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.parametrize("dialect", ["sqlite"], indirect=True),
+]
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-async def theatre(database_url: str, tmp_path: Path) -> AsyncIterator[Theatre]:
-    async with opened(database_url, tmp_path) as theatre:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One for all tests, each of which has contexts of its own."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def theatre(browser: Browser, database_url: str, tmp_path: Path) -> AsyncIterator[Theatre]:
+    async with opened(browser, database_url, tmp_path) as theatre:
         yield theatre
 
 
@@ -424,10 +436,19 @@ async def test_people_sign_in_by_keyboard_come_where_they_were_going_and_sign_ou
     await page.reload()
     await expect(button(tile(page, "Basic"), "Запросить")).to_be_visible()
     await menu.press("Enter")
-    await page.get_by_role("menuitem", name="Выйти").press("Enter")
+    await page.get_by_role("menuitem", name="Выйти", exact=True).press("Enter")
     await expect(page.get_by_label("Пароль")).to_be_visible()
     await page.goto("/projects")
     await expect(page.get_by_label("Пароль")).to_be_visible()
+
+
+async def test_who_is_signed_out_elsewhere_is_asked_to_sign_in_again(theatre: Theatre) -> None:
+    bo = await theatre.visitor(theatre.bo, f"/projects/{theatre.project.id}")
+    await expect(tile(bo.page, "Basic")).to_be_visible()
+    elsewhere = await theatre.visitor(theatre.bo, "/projects")
+    await button(elsewhere.page, "Bo").click()
+    await elsewhere.page.get_by_role("menuitem", name="Sign out everywhere").click()
+    await expect(bo.page.get_by_label("Password")).to_be_visible()
 
 
 async def test_projects_are_found_and_made(theatre: Theatre) -> None:

@@ -28,8 +28,8 @@ export async function signIn(email: string, password: string): Promise<string | 
   return null;
 }
 
-export async function signOut(): Promise<void> {
-  await client.value.mutation(SignOutDocument, {}).toPromise();
+export async function signOut(everywhere = false): Promise<void> {
+  await client.value.mutation(SignOutDocument, { everywhere }).toPromise();
   leave();
 }
 
