@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or later; for the console, Node 20.19 or later with npm. `make help` tells what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup no-console run test check bench lock clean
+.PHONY: help setup no-console run test check screenshots bench lock clean
 
 bin := .venv/bin
 pythons := python3 python3.14 python3.13 python3.12 python3.11
@@ -19,7 +19,7 @@ console_stamp := console/.built-$(shell $(console_sources) | LC_ALL=C sort | xar
 console_packages := console/node_modules/.installed-$(shell cksum < console/package-lock.json | tr ' ' '-')
 
 help: ## Tell what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{name = $$1; $$1 = ""; printf "make %-6s %s\n", name, $$0}'
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{name = $$1; $$1 = ""; printf "make %-11s %s\n", name, $$0}'
 
 setup: $(stamp) $(if $(npm),$(console_stamp),no-console) ## Set up .venv with everything that the lock names, and build the console
 
@@ -64,6 +64,9 @@ check: setup ## Lint, format, types, import contracts, drift of the SDL, the con
 	@echo "check: graphql/schema.graphql is what the code exports" && $(bin)/tessera schema export | diff - graphql/schema.graphql
 	@echo "check: the contract" && $(bin)/python tests/contract/check.py graphql/schema.graphql
 	@echo "check: the console" && $(if $(npm),cd console && npm run --silent check,echo "check: left out: it needs npm")
+
+screenshots: setup ## Take the pictures of docs/console.md anew
+	@$(bin)/python -m tests.screenshots
 
 bench: setup ## Run the benchmarks and print tables
 	@$(bin)/python -m tests.bench $(ARGS)
