@@ -27,7 +27,7 @@ def demo() -> Iterator[str]:
     """The URL of a fresh one, on a port that is free."""
     with TemporaryDirectory() as folder:
         environment = {**os.environ, "TESSERA_DATA_DIR": folder}
-        command = [TESSERA, "demo", "--port", "0"]
+        command = [str(TESSERA), "demo", "--port", "0"]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdout
             told = (re.search(r"Tessera is at (\S+)", line.decode()) for line in process.stdout)
