@@ -70,7 +70,6 @@ class Visitor:
     """Somebody at a page, and what the browser found wrong with it."""
 
     page: Page
-    line: Line
     troubles: list[str]
 
     async def violations(self) -> list[str]:
@@ -93,8 +92,8 @@ class Theatre:
     basic: Template
     visitors: list[Visitor] = field(default_factory=list)
 
-    async def visitor(self, who: Actor | None, path: str, **browser: Any) -> Visitor:
-        """Signed in as `who`; with settings of Playwright's for the browser context."""
+    async def visitor(self, who: Actor | None, path: str, line: Line | None = None, **browser: Any) -> Visitor:
+        """Signed in as `who`, on a line that can be cut if it is given; with settings of Playwright's besides."""
         context = await self.browser.new_context(
             base_url=self.url,
             permissions=["clipboard-read", "clipboard-write"],
@@ -107,9 +106,9 @@ class Theatre:
                 [{"name": COOKIE, "value": token, "url": self.url, "httpOnly": True, "sameSite": "Strict"}]
             )
         await context.add_init_script(path=AXE)
-        line = Line()
-        await line.laid(context)
-        visitor = Visitor(await context.new_page(), line, [])
+        if line:
+            await line.laid(context)
+        visitor = Visitor(await context.new_page(), [])
         visitor.page.on("pageerror", lambda error: visitor.troubles.append(str(error)))
         visitor.page.on("console", lambda said: visitor.troubles.append(said.text) if said.type in TROUBLES else None)
         self.visitors.append(visitor)
@@ -145,4 +144,5 @@ async def opened(browser: Browser, database_url: str, folder: Path) -> AsyncIter
         finally:
             for visitor in theatre.visitors:
                 await visitor.page.context.close()
-        assert [trouble for visitor in theatre.visitors for trouble in visitor.troubles] == []
+        troubles = [trouble for visitor in theatre.visitors for trouble in visitor.troubles]
+        assert troubles == [], troubles

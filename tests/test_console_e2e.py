@@ -15,7 +15,7 @@ from gateway.passwords import Passwords
 from gateway.permissions import GATEWAY, Permission
 from gateway.templates import FieldValue, NewField
 from models import IssuedKey, KeyRequest, KeyState, RequestState, Role, Template
-from tests.browsing import NEEDS_BROWSER, Theatre, chromium, opened
+from tests.browsing import NEEDS_BROWSER, Line, Theatre, chromium, opened
 from tests.world import SEALER, issued_key, join, owned_project, person, role, template
 
 pytestmark = [
@@ -227,14 +227,15 @@ async def test_two_owners_see_each_others_edits_and_neither_loses_one_unawares(t
 
 
 async def test_a_lost_connection_is_shown_and_what_happened_meanwhile_appears_when_it_heals(theatre: Theatre) -> None:
-    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    line = Line()
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys", line)
     await expect(ada.page.get_by_text("Nobody waits for a key")).to_be_visible()
     await expect_following(theatre, ada.page)
     banner = ada.page.get_by_text("The connection to the gateway is lost.")
-    await ada.line.cut()
+    await line.cut()
     await expect(banner).to_be_visible()
     await requests.create(theatre.bo, theatre.basic.id, "Meanwhile.")
-    ada.line.mend()
+    line.mend()
     await button(ada.page, "Try now").click()
     await expect(banner).to_be_hidden()
     await expect(ada.page.get_by_role("row").filter(has_text="Meanwhile.")).to_be_visible()

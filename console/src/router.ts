@@ -39,7 +39,7 @@ router.afterEach(async (to, from) => {
   document.querySelector<HTMLElement>("main")?.focus({ preventScroll: true }); // so that a screen reader begins there
 });
 
-whenSignedOut(() => void router.push({ path: "/sign-in", query: { next: router.currentRoute.value.fullPath } }));
+whenSignedOut(() => router.push({ path: "/sign-in", query: { next: router.currentRoute.value.fullPath } }));
 
 declare module "vue-router" {
   interface RouteMeta {

@@ -30,22 +30,22 @@ export async function signIn(email: string, password: string): Promise<string | 
 
 export async function signOut(everywhere = false): Promise<void> {
   await client.value.mutation(SignOutDocument, { everywhere }).toPromise();
-  leave();
+  await leave();
 }
 
 /** What the page does when the session is over. */
-export function whenSignedOut(act: () => void): void {
-  left = act;
+export function whenSignedOut(act: () => Promise<unknown>): void {
+  go = act;
 }
 
-let left = (): void => undefined;
+let go = (): Promise<unknown> => Promise.resolve();
 
-function leave(): void {
+/** The screen goes before the client does: with a new one it would ask for everything again, as nobody. */
+async function leave(): Promise<void> {
+  if (!known.value) return;
   known.value = null;
+  await go();
   renewClient();
-  left();
 }
 
-onUnauthenticated(() => {
-  if (known.value) leave();
-});
+onUnauthenticated(() => void leave());

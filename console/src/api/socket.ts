@@ -25,7 +25,7 @@ export function openSocket(whenSessionEnds: () => void): Client {
     url: () => `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/graphql`,
     keepAlive: PING_EVERY_MS,
     retryAttempts: Infinity,
-    shouldRetry: () => true,
+    shouldRetry: (problem) => !(problem instanceof CloseEvent && problem.code === SESSION_ENDED),
     retryWait: (retries) => waited(Math.min(LONGEST_WAIT_MS, 250 * 2 ** retries) * (0.5 + Math.random() / 2)),
     on: {
       connected: () => (lost.value = false),
