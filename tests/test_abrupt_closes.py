@@ -14,7 +14,7 @@ from tests.following import TRANSPORTS
 from tests.stage import Stage, staged
 from tests.test_sse import settled
 
-CLOSES, AT_ONCE = 1000, 10
+CLOSES, AT_ONCE = 1000, 100
 ROOT = Path(__file__).parent.parent
 ROOMS = (ROOT / "gateway", ROOT / "schema")
 OWN = "subscription ($after: EventCursor) { viewerKeyEvents(after: $after) { cursor } }"
