@@ -46,7 +46,7 @@ from models.ids import id_of
 
 OWNER, PASSWORD = "owner@seed.example.com", "tessera-seed"
 FULL = "The database has projects already: seed an empty one, or say --add to fill it up beside them."
-PERIOD, WEEK = timedelta(days=365), timedelta(weeks=1)
+PERIOD = timedelta(days=365)
 CALLER = (Permission.PROJECT_VIEW, Permission.GRAPH_VIEW, Permission.PACKAGE_VIEW, Permission.PACKAGE_CREATE)
 COEFFICIENTS = {"caller": Decimal(1), "partner": Decimal("0.7525"), "express": Decimal("2.0005")}
 PENDING_PER_TEMPLATE = 3
@@ -89,8 +89,7 @@ async def seed(
     world.make()
     async with in_transaction():
         await world.save(signing_key, keyring.issuer)
-    for weeks in range(PERIOD // WEEK + 1):
-        await partitions.make_room(end - PERIOD + weeks * WEEK)
+    await partitions.make_weeks(end - PERIOD, end)
     for batch in Traffic(world.costs, records, micros(end - PERIOD), micros(end), chance).batches():
         await _write(batch)
         told(len(batch.records))

@@ -13,6 +13,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.auth import NOT_KNOWN
 from gateway.errors import Unavailable
 from schema.transport.accept import MediaType
 from schema.transport.call import Call
@@ -35,7 +36,7 @@ class Ending(Enum):
 
 TOLD = {
     Ending.TOKEN_ENDED: ("UNAUTHENTICATED", "The token has ended."),
-    Ending.TOKEN_UNKNOWN: ("UNAVAILABLE", "Whether the token is still good can't be known now; try again."),
+    Ending.TOKEN_UNKNOWN: ("UNAVAILABLE", NOT_KNOWN),
 }
 
 
