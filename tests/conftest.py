@@ -1,5 +1,6 @@
 """Fixtures that tests of every noun share."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import settings
 
 from gateway.database import connected
+from gateway.events import Place
+from models import Event
 from tests.databases import Databases, PostgresDatabases, SqliteDatabases, postgres_server, quick_folder
 
 DIALECTS = ("sqlite", "postgres")
@@ -103,3 +106,17 @@ async def database(database_url: str) -> AsyncIterator[str]:
     """A migrated, empty database of the test's own that the models read and write; its URL."""
     async with connected(database_url):
         yield database_url
+
+
+@pytest.fixture
+def can_be_read(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """While it isn't set, what reads the log waits for an answer; all else of the database goes on."""
+    flows, look = asyncio.Event(), Place.next
+    flows.set()
+
+    async def wait_and_look(place: Place) -> list[Event]:
+        await flows.wait()
+        return await look(place)
+
+    monkeypatch.setattr(Place, "next", wait_and_look)
+    return flows

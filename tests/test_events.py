@@ -220,20 +220,6 @@ async def test_who_reads_page_by_page_notices_any_break_of_the_log() -> None:
 # ---------------------------------------------------------------- a log that can't be read
 
 
-@pytest.fixture
-def can_be_read(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """While it isn't set, what reads the log waits for an answer."""
-    flows, look = asyncio.Event(), Place.next
-    flows.set()
-
-    async def wait_and_look(place: Place) -> list[Event]:
-        await flows.wait()
-        return await look(place)
-
-    monkeypatch.setattr(Place, "next", wait_and_look)
-    return flows
-
-
 async def test_a_log_that_can_t_be_read_for_a_second_is_told_until_it_can(can_be_read: asyncio.Event) -> None:
     async with asyncio.timeout(20), EventLog().running() as log:
         await log.readable()

@@ -8,8 +8,7 @@ import httpx2
 import pytest
 
 from gateway import clock
-from gateway.events import Place
-from models import Event, IssuedKey, KeyState
+from models import IssuedKey, KeyState
 from tests.following import TRANSPORTS, Ended, Following
 from tests.stage import Stage, staged
 from tests.test_websocket import opened
@@ -22,20 +21,6 @@ WHO = "{ viewer { user { id } } }"
 async def stage(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
     async with staged(database_url, tmp_path) as stage:
         yield stage
-
-
-@pytest.fixture
-def flowing(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """While it isn't set, what reads the log waits for an answer; all else of the database goes on."""
-    flowing, look = asyncio.Event(), Place.next
-    flowing.set()
-
-    async def wait_and_look(place: Place) -> list[Event]:
-        await flowing.wait()
-        return await look(place)
-
-    monkeypatch.setattr(Place, "next", wait_and_look)
-    return flowing
 
 
 async def asked(stage: Stage, token: str) -> list[httpx2.Response]:
@@ -59,17 +44,17 @@ async def ending_of(events: Following) -> tuple[list[str], int | None]:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_who_can_t_read_the_log_for_a_second_ends_what_is_open_and_answers_503_until_it_can(
-    stage: Stage, flowing: asyncio.Event, transport: str
+    stage: Stage, can_be_read: asyncio.Event, transport: str
 ) -> None:
     _, token = await stage.key()
     async with asyncio.timeout(20), stage.follow(transport, OWN, token) as events:
         assert [answer.status_code for answer in await asked(stage, token)] == [200, 200]
-        flowing.clear()
+        can_be_read.clear()
         ending = ([], 1013) if transport == "websocket" else (["UNAVAILABLE"], None)
         assert await ending_of(events) == ending
         for answer in await asked(stage, token):
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        flowing.set()
+        can_be_read.set()
         assert [answer.status_code for answer in await asked(stage, token)] == [200, 200]
 
 

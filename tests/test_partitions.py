@@ -18,12 +18,11 @@ from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 from gateway import clock, counting, database, partitions, usage
 from gateway.counting import Call
 from gateway.partitions import REST, WEEK_US, week_of
-from gateway.permissions import Permission
 from gateway.pricing import between, instant_of, micros
 from gateway.retention import Retention
 from gateway.usage import Grouping
 from models import IssuedKey, UsageDay, UsageHour, UsageMonth, UsageRecord
-from tests.world import issued_key, owned_project, person, role, template
+from tests.world import keys_of
 
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(days=1)
 WEEK = timedelta(microseconds=WEEK_US)
@@ -41,10 +40,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def keys(database: str) -> Sequence[IssuedKey]:
-    ada = await person("Ada")
-    project = await owned_project(ada)
-    caller = await role(project, Permission.PROJECT_VIEW)
-    return [await issued_key(await template(project, caller, name), ada) for name in ("Basic", "Pro")]
+    return await keys_of("Basic", "Pro")
 
 
 async def lying() -> dict[str, int]:
@@ -198,9 +194,7 @@ async def test_the_migration_keeps_every_call_its_id_and_the_next_id(database_ur
             executor = MigrationExecutor(context.db(), settings_of["apps"])
             await executor.migrate([MigrationTarget(app_label="models", name="0002_the_gateway")])
         async with database.connected(url):
-            ada = await person("Ada")
-            project = await owned_project(ada)
-            key = await issued_key(await template(project, await role(project, Permission.PROJECT_VIEW), "Basic"), ada)
+            [key] = await keys_of("Basic")
             await call(key, *(NOW - number * DAY for number in range(40)))
             columns = ("id", "key_id", "called_at", "units", "fraction")
             before = await UsageRecord.all().order_by("id").values_list(*columns)

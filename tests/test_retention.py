@@ -16,13 +16,13 @@ from gateway import clock, counting, exports, housekeeping, reported, retention,
 from gateway.counting import Call, Refused
 from gateway.errors import Invalid, PeriodTooFine
 from gateway.events import EventLog
-from gateway.permissions import Actor, Permission
+from gateway.permissions import Actor
 from gateway.pricing import between, instant_of, micros
 from gateway.reported import Told
 from gateway.retention import Retention
 from gateway.usage import Grouping, Totals
 from models import IssuedKey, ReportedCall, UsageDay, UsageHour, UsageMonth, UsageRecord, User
-from tests.world import issued_key, owned_project, person, role, template, unchanged
+from tests.world import unchanged
 
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 NOW = datetime.fromisoformat("2026-11-23T12:34:56.789012Z")
@@ -40,10 +40,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def keys(database: str) -> Sequence[IssuedKey]:
-    ada = await person("Ada")
-    project = await owned_project(ada)
-    caller = await role(project, Permission.PROJECT_VIEW)
-    return [await issued_key(await template(project, caller, name), ada) for name in ("Basic", "Pro", "Unused")]
+    return await keys_of("Basic", "Pro", "Unused")
 
 
 async def records() -> list[tuple[str, int]]:

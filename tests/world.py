@@ -127,3 +127,11 @@ async def _everything() -> dict[str, list[Any]]:
     tables = [model._meta.db_table for model in Tortoise.apps["models"].values()]
     rows = {table: await connection().execute_query_dict(f'SELECT * FROM "{table}" ORDER BY 1') for table in tables}  # noqa: S608  # our own tables
     return {table: [dict(row) for row in found] for table, found in rows.items()}
+
+
+async def keys_of(*templates: str) -> list[IssuedKey]:
+    """A key of each of these templates, all of one project and its owner's."""
+    ada = await person("Ada")
+    project = await owned_project(ada)
+    caller = await role(project, Permission.PROJECT_VIEW)
+    return [await issued_key(await template(project, caller, name), ada) for name in templates]
