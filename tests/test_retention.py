@@ -22,7 +22,7 @@ from gateway.reported import Told
 from gateway.retention import Retention
 from gateway.usage import Grouping, Totals
 from models import IssuedKey, ReportedCall, UsageDay, UsageHour, UsageMonth, UsageRecord, User
-from tests.world import unchanged
+from tests.world import keys_of, unchanged
 
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 NOW = datetime.fromisoformat("2026-11-23T12:34:56.789012Z")
