@@ -10,23 +10,26 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, WebSocketRoute, async_playwright
+from playwright.async_api import Browser, BrowserContext, Locator, Page, WebSocketRoute, async_playwright
 from pydantic import SecretStr
 
-from gateway import console
+from gateway import clock, console, counting
 from gateway.app import create_app
 from gateway.permissions import Actor, Permission
 from gateway.settings import Settings
-from models import Project, ProjectNode, Role, Template
+from models import IssuedKey, Project, ProjectNode, Role, Template
 from schema.transport.credentials import COOKIE
 from tests.programs import place_of
 from tests.serving import serving
 from tests.stage import SECRET_KEY, session_token
-from tests.world import node, owned_project, person, role, template
+from tests.world import issued_key, node, owned_project, person, role, template
 
 CHROMIUM = place_of("chromium") or place_of("google-chrome")
 AXE = Path(__file__).parent.parent / "console" / "node_modules" / "axe-core" / "axe.min.js"
@@ -146,3 +149,38 @@ async def opened(browser: Browser, database_url: str, folder: Path) -> AsyncIter
                 await visitor.page.context.close()
         troubles = [trouble for visitor in theatre.visitors for trouble in visitor.troubles]
         assert troubles == [], troubles
+
+
+def tile(page: Page, name: str) -> Locator:
+    return page.get_by_role("article", name=name, exact=True)
+
+
+def button(inside: Page | Locator, name: str) -> Locator:
+    return inside.get_by_role("button", name=name)
+
+
+async def edit(control: Locator, text: str) -> None:
+    await control.fill(text)
+    await control.press("Enter")
+
+
+async def opens(theatre: Theatre, token: str) -> bool:
+    """Whether the gateway takes the token for a key."""
+    query = {"query": "{ viewer { apiKey { id } } }"}
+    async with httpx2.AsyncClient(base_url=theatre.url, headers={"Authorization": f"Bearer {token}"}) as http:
+        answer = (await http.post("/graphql", json=query)).json()
+    return bool(answer["data"]["viewer"]["apiKey"])
+
+
+async def use(theatre: Theatre, calls: dict[str, int]) -> list[IssuedKey]:
+    """Issues a key to each of these people, and has it called so often, a dime each."""
+    issued = [await issued_key(theatre.basic, await person(name)) for name in calls]
+    called_at = clock.now() - timedelta(hours=1)
+    await counting.record(
+        [
+            counting.Call(key.id, called_at, Decimal("0.1"))
+            for key, quantity in zip(issued, calls.values(), strict=True)
+            for _ in range(quantity)
+        ]
+    )
+    return issued

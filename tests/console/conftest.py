@@ -1,0 +1,22 @@
+"""A Chromium for the tests of the console, and a gateway before which each has people of its own."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.browsing import Theatre, chromium, opened
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One for all tests, each of which has contexts of its own."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def theatre(browser: Browser, database_url: str, tmp_path: Path) -> AsyncIterator[Theatre]:
+    async with opened(browser, database_url, tmp_path) as theatre:
+        yield theatre
