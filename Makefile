@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or later; for the console, Node 20.19 or later with npm. `make help` tells what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup no-console run test check screenshots bench lock clean
+.PHONY: help setup has-node no-console run test check screenshots bench lock clean
 
 bin := .venv/bin
 pythons := python3 python3.14 python3.13 python3.12 python3.11
@@ -44,6 +44,9 @@ $(console_stamp): $(console_packages)
 	@rm -f console/.built-*
 	@cd console && npm run --silent build -- --logLevel warn
 	@touch $@
+
+has-node:
+	@test -n "$(npm)"
 
 no-console:
 	@echo "setup: the console is left out: it needs Node 20.19 or later with npm"

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.database import connected
+from gateway.protocol import QUIET_SECONDS
 from gateway.signing import Keyring
 from tests.gatehouse import offer
 from tests.mortal import chance, children_of
@@ -25,6 +26,7 @@ from tests.world import SEALER
 
 PATIENCE_SECONDS = 60.0
 CALLERS = 8
+LONGER_THAN_QUIET_SECONDS = QUIET_SECONDS + 0.2
 STOPS = int(os.environ.get("TESSERA_STOPS", "3"))
 ASK = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
@@ -77,9 +79,13 @@ class Stopping:
         return await self._url
 
     async def stop(self) -> None:
+        """Returns once each connection was told: uvicorn does that at once when it has closed its listener."""
         self._over.set()
         await self._stopped.wait()
-        await asyncio.sleep(0.05)  # uvicorn closes its listeners next, and tells each connection
+        with suppress(ConnectionRefusedError):
+            while True:
+                async with line(await self.url()):
+                    pass
 
     async def end(self) -> None:
         self.may_answer.set()
@@ -123,9 +129,8 @@ async def test_half_a_head_is_waited_for(server: Stopping, cut: int) -> None:
         caller.writer.write(ASK)
         assert not (await caller.answer()).closes
         caller.writer.write(ASK[:cut])
-        await asyncio.sleep(0.1)
         await server.stop()
-        await asyncio.sleep(0.8)  # longer than a quiet connection is let be
+        await asyncio.sleep(LONGER_THAN_QUIET_SECONDS)
         caller.writer.write(ASK[cut:])
         assert await caller.answer() == Answered(200, True, b"yes")
         await caller.ended()
@@ -137,7 +142,7 @@ async def test_half_a_body_is_waited_for(server: Stopping) -> None:
         caller.writer.write(b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 6\r\n\r\nhal")
         await server.asked.acquire()
         await server.stop()
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(LONGER_THAN_QUIET_SECONDS)
         caller.writer.write(b"ves")
         assert await caller.answer() == Answered(200, True, b"halves")
 
@@ -166,7 +171,6 @@ async def test_a_request_on_its_way_to_an_idle_connection_is_answered(server: St
 
 async def test_a_connection_that_stays_quiet_is_closed_in_order(server: Stopping) -> None:
     async with line(await server.url()) as silent:
-        await asyncio.sleep(0.1)
         await server.stop()
         await silent.ended()
 
