@@ -237,6 +237,24 @@ async def test_after_each_call_the_schema_shows_what_the_call_was_told_and_refus
                 assert figures(answer.call.spent) == shown
 
 
+async def test_limits_that_a_process_hears_of_as_it_counts_hold_at_once_and_are_told(
+    offered: Offer, database: str
+) -> None:
+    async with plane(database, SILENCE) as there:
+        await templates.update(offered.owner, offered.template.id, {"limits": LimitsWanted(calls_per_day=0)})
+        over = await call(there, offered)
+        assert isinstance(over, Denied)
+        assert over.status == 429
+        assert dict(over.headers)[b"ratelimit"].startswith(b'"day";r=0;')
+    async with plane(database, SILENCE) as there:
+        wanted = LimitsWanted(calls_per_second=1, burst=1)
+        await templates.update(offered.owner, offered.template.id, {"limits": wanted})
+        assert isinstance(await call(there, offered), Admitted)
+        fast = await call(there, offered)
+        assert isinstance(fast, Denied)
+        assert fast.status == 429
+
+
 def figures(spent: Spent | None) -> list[Decimal | int]:
     assert spent
     return [spent.day.requests, spent.month.requests, spent.day.cost.decimal, spent.month.cost.decimal]
