@@ -22,6 +22,7 @@ from gateway.errors import TesseraError
 from gateway.permissions import EVERYTHING, Actor, Permission
 from gateway.sealing import Sealer
 from models import (
+    DroppedRecords,
     Event,
     Grant,
     IssuedKey,
@@ -107,7 +108,7 @@ async def told(after: int = 0) -> list[tuple[str, str]]:
 
 @asynccontextmanager
 async def unchanged() -> AsyncIterator[None]:
-    """Fails unless every row of every table is afterwards as it was before."""
+    """Fails unless every row is afterwards as it was before, but for the one that a gateway's housekeeping moves on."""
     before = await _everything()
     yield
     assert await _everything() == before
@@ -124,7 +125,8 @@ async def refused(refusal: type[TesseraError], *path: str) -> AsyncIterator[None
 
 
 async def _everything() -> dict[str, list[Any]]:
-    tables = [model._meta.db_table for model in Tortoise.apps["models"].values()]
+    models = [model for model in Tortoise.apps["models"].values() if model is not DroppedRecords]
+    tables = [model._meta.db_table for model in models]
     rows = {table: await connection().execute_query_dict(f'SELECT * FROM "{table}" ORDER BY 1') for table in tables}  # noqa: S608  # our own tables
     return {table: [dict(row) for row in found] for table, found in rows.items()}
 
