@@ -6,11 +6,14 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime
 
+from tortoise.queryset import QuerySet
+
 from gateway import clock
 from gateway.database import in_time
 from gateway.errors import CursorExpired, Unauthenticated, Unavailable
 from gateway.events import FRESH_SECONDS, EventLog
 from gateway.permissions import Actor
+from gateway.prepared import prepared
 from gateway.signing import SESSION_TYP, BadToken, Keyring, SessionSigner, typ_of
 from models import Event, KeyGeneration, KeyState, Session
 
@@ -116,7 +119,7 @@ class Authenticator:
 
     async def _by_session(self, token: str) -> Actor:
         claims = self._sessions.verify(token)
-        session = await Session.get_or_none(id=claims["jti"], ended_at=None).select_related("user")
+        session = next(iter(await _living_session(str(claims["jti"]))), None)
         if session is None or session.user_id != claims["sub"] or session.user.disabled_at:
             raise BadToken
         if session.expires_at <= clock.now():
@@ -126,6 +129,11 @@ class Authenticator:
     async def _by_key(self, token: str) -> Actor:
         generation = await self.good(token)
         return Actor(user=generation.key.user, issued_key=generation.key, ends_at=_ends_at(generation))
+
+
+@prepared
+def _living_session(id: str) -> QuerySet[Session]:
+    return Session.filter(id=id, ended_at=None).select_related("user")
 
 
 def _ends_at(generation: KeyGeneration) -> datetime | None:

@@ -87,10 +87,9 @@ async def pages_of_templates(
     _: Actor, template_ids: Sequence[str], states: States, part: Slice, sealer: Sealer, now: datetime
 ) -> dict[str, Page[IssuedKey]]:
     """The newest first."""
-    rows = _filtered(IssuedKey.all(), Query(states=states), now)
-    return await pages.of_each(
-        Listing(rows, ("-id",), f"template keys {states}", sealer), "template_id", template_ids, part
-    )
+    rows, name = _filtered(IssuedKey.all(), Query(states=states), now), f"template keys {states}"
+    listing = Listing(rows, ("-id",), name, sealer, is_all_of_name=states is None)
+    return await pages.of_each(listing, "template_id", template_ids, part)
 
 
 def of_viewer(actor: Actor, states: States, sealer: Sealer, now: datetime) -> Listing[IssuedKey]:

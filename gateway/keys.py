@@ -12,6 +12,7 @@ from gateway import audit, clock, events
 from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.permissions import GATEWAY, Actor, Permission, projects_with, require, require_caller
+from gateway.prepared import found_by_id, prepared
 from gateway.signing import Keyring, key_header, seconds
 from models import IssuedKey, KeyGeneration, KeyRequest, KeyState, SigningKey, Template, User
 from models.fields import named
@@ -39,7 +40,7 @@ async def visible(actor: Actor, key_ids: Sequence[str]) -> dict[str, IssuedKey]:
 
 
 async def by_id(_: Actor, key_ids: Sequence[str]) -> dict[str, IssuedKey]:
-    return await IssuedKey.in_bulk(key_ids, "id")
+    return await found_by_id(IssuedKey, key_ids)
 
 
 async def by_request(actor: Actor, request_ids: Sequence[str]) -> dict[str, IssuedKey]:
@@ -56,8 +57,12 @@ async def living_of_viewer(actor: Actor, template_ids: Sequence[str]) -> dict[st
     """The actor's own active or suspended key from each template."""
     if actor.user is None:
         return {}
-    own = held_by(actor).filter(in_states(LIVING, clock.now()), template_id__in=template_ids)
-    return {key.template_id: key for key in await own}
+    return {key.template_id: key for key in await _living(actor, list(template_ids), clock.now())}
+
+
+@prepared
+def _living(actor: Actor, template_ids: list[str], now: datetime) -> QuerySet[IssuedKey]:
+    return held_by(actor).filter(in_states(LIVING, now), template_id__in=template_ids)
 
 
 def present_state(key: IssuedKey, now: datetime) -> KeyState:

@@ -7,8 +7,8 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar
 
 from tortoise.expressions import Q, RawSQL
@@ -16,8 +16,8 @@ from tortoise.functions import Count
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
-from gateway.database import connection
 from gateway.errors import BadInput
+from gateway.prepared import Built, built, rows_of, rows_once
 from gateway.sealing import Sealer, Unsealable
 
 LARGEST = 100
@@ -42,7 +42,7 @@ class Slice:
         if not 1 <= self.size <= LARGEST:
             raise BadInput(f"A page has 1 to {LARGEST} rows.")
 
-    @property
+    @cached_property
     def size(self) -> int:
         return next((size for size in (self.first, self.last) if size is not None), DEFAULT)
 
@@ -72,6 +72,8 @@ class Listing(Generic[Row]):
     order: tuple[str, ...]
     name: str
     sealer: Sealer
+    is_all_of_name: bool = False
+    """Whether the rows depend on nothing but the name, so that one statement serves all of that name."""
 
     def give_cursor(self, row: Row) -> str:
         return seal(self.sealer, self.name, [_value(row, column.lstrip("-")) for column in self.order])
@@ -131,16 +133,36 @@ async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str],
 
 async def _rows_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[Row]:
     """The first rows of each parent, one more than a page has, in the slice's direction."""
+    if listing.is_all_of_name and part.after is None and part.before is None:
+        ranked = _Ranked(listing.rows.model, listing.name, listing.order, parent, part, listing)
+        return await rows_of(ranked, list(parent_ids))
+    return await rows_once(_ranked(listing, parent, parent_ids, part))
+
+
+@dataclass(frozen=True)
+class _Ranked(Generic[Row]):
+    """Builds the statement of a listing whose name says all that it depends on."""
+
+    model: type[Row]
+    name: str
+    order: tuple[str, ...]
+    parent: str
+    part: Slice
+    listing: Listing[Row] = field(compare=False)
+
+    def __call__(self, parent_ids: list[str]) -> Built:
+        return _ranked(self.listing, self.parent, parent_ids, self.part)
+
+
+def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> Built:
     table, direction = listing.rows.model._meta.db_table, listing.direction(part)
     order = ", ".join(f"{_in_sql(table, c.lstrip('-'))} {'DESC' if c.startswith('-') else 'ASC'}" for c in direction)
     place = RawSQL(f"ROW_NUMBER() OVER (PARTITION BY {_in_sql(table, parent)} ORDER BY {order})")
     wanted = listing.between(part).filter(**{f"{parent}__in": parent_ids})
     numbered = wanted.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
-    numbered.sql()  # builds the statement, whose parameters the next line has
-    sql, values = numbered.query.get_parameterized_sql()
+    sql, values, model = built(numbered, listing.rows.model)
     ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text
-    found = await connection().execute_query_dict(ranked, values)
-    return [listing.rows.model._init_from_db(**row) for row in found]  # noqa: SLF001  as Tortoise itself makes rows
+    return Built(ranked, values, model)
 
 
 async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]) -> dict[str, int]:

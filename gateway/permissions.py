@@ -5,10 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import SimpleNamespace
+from typing import Any, Self
 
 from tortoise.expressions import Q, Subquery
 
 from gateway.errors import Forbidden, NotFound, Unauthenticated
+from gateway.prepared import prepared_values
 from models import Grant, IssuedKey, MemberRole, Project, Session, User
 
 
@@ -60,6 +63,7 @@ class Rights:
 
 
 NO_RIGHTS = Rights()
+NO_KEY = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,20 @@ class Actor:
     def id(self) -> str | None:
         """The key's id where one is used, else the user's."""
         return self.key_id or self.user_id
+
+    @property
+    def ids(self) -> tuple[str | None, ...]:
+        """All of the actor that a statement of `gateway.prepared` knows."""
+        key = self.issued_key
+        return (self.user_id, *((key.id, key.project_id, key.role_id) if key else NO_KEY))
+
+    @classmethod
+    def standing_in(cls, ids: Sequence[str | None]) -> Self:
+        """An actor of whom no more is known than these."""
+        user_id, key_id, project_id, role_id = ids
+        user: Any = SimpleNamespace(id=user_id) if user_id else None
+        key: Any = SimpleNamespace(id=key_id, project_id=project_id, role_id=role_id) if key_id else None
+        return cls(user=user, issued_key=key)
 
     def require_user(self) -> User:
         if self.user is None:
@@ -189,18 +207,22 @@ async def rights_on(actor: Actor, project_id: str) -> Rights:
 
 async def rights_on_all(actor: Actor, project_ids: Iterable[str]) -> dict[str, Rights]:
     """What the actor may do on each of the projects, in one statement."""
-    wanted = set(project_ids)
-    grants = Grant.filter(role__project_id__in=wanted, role__project__deleted_at=None).filter(_held_by(actor))
-    rows = await grants.values_list("role__project_id", "node_id", "permission", "role__is_owner", "node__deleted_at")
+    wanted = list(set(project_ids))
     found: dict[str, dict[str | None, set[Permission]]] = defaultdict(lambda: defaultdict(set))
     owned = set()
-    for project_id, node_id, permission, is_owner, node_deleted_at in rows:
+    for project_id, node_id, permission, is_owner, node_deleted_at in await _grants(actor, wanted):
         if node_deleted_at is None:
             found[project_id][node_id].add(Permission(permission))
         if is_owner:
             owned.add(project_id)
     own = actor.issued_key.project_id if actor.issued_key else None
     return {id: rights_from(found[id], id in owned and not actor.issued_key, id == own) for id in wanted}
+
+
+@prepared_values
+def _grants(actor: Actor, project_ids: list[str]) -> Any:
+    grants = Grant.filter(role__project_id__in=project_ids, role__project__deleted_at=None).filter(_held_by(actor))
+    return grants.values_list("role__project_id", "node_id", "permission", "role__is_owner", "node__deleted_at")
 
 
 def rights_from(granted: Mapping[str | None, set[Permission]], is_owner: bool = False, is_own: bool = False) -> Rights:

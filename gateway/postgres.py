@@ -62,6 +62,16 @@ async def _connect(host: str, port: int, options: dict[str, Any]) -> asyncpg.Con
     return made
 
 
+class Connection(asyncpg.Connection):
+    """One that is given back without a round trip, since nobody sets anything that outlasts a transaction.
+
+    What holds a lock of the session, as migrations do, closes its connection afterwards.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class Pool(asyncpg.Pool):
     """Asyncpg's, whose connections are waited for so many seconds and no longer."""
 
@@ -76,10 +86,23 @@ class Pool(asyncpg.Pool):
         self.wait_seconds = wait_seconds
 
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109  # asyncpg's own
+        if self._has_idle_connection():  # and so needs no task that watches the time
+            return await super()._acquire(None)  # type: ignore[no-untyped-call]  # asyncpg annotates no more
         try:
             return await super()._acquire(timeout or self.wait_seconds)  # type: ignore[no-untyped-call]  # asyncpg annotates no more
         except TimeoutError as error:
             raise Unavailable(BUSY) from error
+
+    def _has_idle_connection(self) -> bool:
+        return bool(self._initialized and self.get_idle_size())  # type: ignore[no-untyped-call]  # asyncpg annotates no more
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's own
+        """Where nothing is left to be undone nothing is waited for, and no task shields that from being cancelled."""
+        if connection._con is None or connection.is_in_transaction():  # noqa: SLF001  # of this pool
+            await super().release(connection, timeout=timeout)  # type: ignore[no-untyped-call]  # asyncpg annotates no more
+            return
+        connection._con._on_release()  # noqa: SLF001  # of this pool
+        await connection._holder.release(timeout)  # noqa: SLF001  # of this pool
 
 
 class Transaction(TransactionWrapper):
@@ -122,6 +145,8 @@ class PooledTransaction(TransactionContextPooled):
 
 
 class Client(AsyncpgDBClient):
+    connection_class = Connection
+
     def __init__(self, *, host: list[str], port: list[int], wait_seconds: float, **options: Any) -> None:
         super().__init__(wait_seconds=wait_seconds, **options)
         self.host, self.port = host, port  # type: ignore[assignment]  # Tortoise knows of one address alone
@@ -158,7 +183,7 @@ def telling_apart() -> Iterator[None]:
 
 def is_change(method: str, arguments: tuple[Any, ...]) -> bool:
     """Whether that method of a client may have changed anything."""
-    return method in {"execute_insert", "execute_many"} or not str(arguments[0]).lstrip().upper().startswith("SELECT")
+    return method in {"execute_insert", "execute_many"} or str(arguments[0]).lstrip()[:6].upper() != "SELECT"
 
 
 client_class = Client

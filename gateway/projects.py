@@ -14,6 +14,7 @@ from gateway.errors import Conflict, Invalid, NotFound
 from gateway.names import checked_name, checked_text, sought
 from gateway.pages import Listing, Page, Slice, of_each
 from gateway.permissions import EVERYTHING, Actor, projects_seen, require, require_caller
+from gateway.prepared import found_by_id, prepared
 from gateway.sealing import Sealer
 from gateway.upstreams import checked_upstream_url
 from models import Grant, IssuedKey, KeyRequest, Member, MemberRole, Project, ProjectNode, RequestState, Role, Template
@@ -44,11 +45,16 @@ def visible_to(actor: Actor) -> QuerySet[Project]:
 
 
 async def visible(actor: Actor, project_ids: Sequence[str]) -> dict[str, Project]:
-    return {project.id: project for project in await visible_to(actor).filter(id__in=project_ids)}
+    return {project.id: project for project in await _visible(actor, list(project_ids))}
+
+
+@prepared
+def _visible(actor: Actor, project_ids: list[str]) -> QuerySet[Project]:
+    return visible_to(actor).filter(id__in=project_ids)
 
 
 async def by_id(_: Actor, project_ids: Sequence[str]) -> dict[str, Project]:
-    return await Project.in_bulk(project_ids, "id")
+    return await found_by_id(Project, project_ids)
 
 
 def listing(actor: Actor, search: str, sealer: Sealer) -> Listing[Project]:

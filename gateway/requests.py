@@ -14,6 +14,7 @@ from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.names import checked_text
 from gateway.pages import Listing, Page, Slice, count_each, of_each
 from gateway.permissions import Actor, Permission, projects_with, require, require_caller, rights_on
+from gateway.prepared import found_by_id, prepared
 from gateway.sealing import Sealer
 from gateway.signing import Keyring
 from models import Grant, IssuedKey, KeyRequest, RequestState, Role, Template, User
@@ -42,16 +43,21 @@ async def visible(actor: Actor, request_ids: Sequence[str]) -> dict[str, KeyRequ
 
 
 async def by_id(_: Actor, request_ids: Sequence[str]) -> dict[str, KeyRequest]:
-    return await KeyRequest.in_bulk(request_ids, "id")
+    return await found_by_id(KeyRequest, request_ids)
 
 
 async def latest_of_viewer(actor: Actor, template_ids: Sequence[str]) -> dict[str, KeyRequest]:
     """The actor's latest request on each template."""
     if actor.user is None:
         return {}
-    own = KeyRequest.filter(user_id=actor.user.id, template_id__in=template_ids)
+    return {request.template_id: request for request in await _latest(actor.user.id, list(template_ids))}
+
+
+@prepared
+def _latest(user_id: str, template_ids: list[str]) -> QuerySet[KeyRequest]:
+    own = KeyRequest.filter(user_id=user_id, template_id__in=template_ids)
     latest = own.annotate(latest=Max("id")).group_by("template_id").values("latest")
-    return {request.template_id: request for request in await KeyRequest.filter(id__in=Subquery(latest))}
+    return KeyRequest.filter(id__in=Subquery(latest))
 
 
 async def pending_counts(_: Actor, template_ids: Sequence[str]) -> dict[str, int]:
@@ -62,7 +68,8 @@ async def pages_of_templates(
     _: Actor, template_ids: Sequence[str], states: States, part: Slice, sealer: Sealer
 ) -> dict[str, Page[KeyRequest]]:
     """The newest first."""
-    listing = Listing(_in(states, KeyRequest.all()), ("-id",), f"template requests {states}", sealer)
+    name = f"template requests {states}"
+    listing = Listing(_in(states, KeyRequest.all()), ("-id",), name, sealer, is_all_of_name=True)
     return await of_each(listing, "template_id", template_ids, part)
 
 
@@ -70,7 +77,8 @@ async def pages_of_projects(
     _: Actor, project_ids: Sequence[str], states: States, part: Slice, sealer: Sealer
 ) -> dict[str, Page[KeyRequest]]:
     """The oldest first."""
-    listing = Listing(_in(states, KeyRequest.all()), ("id",), f"project requests {states}", sealer)
+    name = f"project requests {states}"
+    listing = Listing(_in(states, KeyRequest.all()), ("id",), name, sealer, is_all_of_name=True)
     return await of_each(listing, "project_id", project_ids, part)
 
 

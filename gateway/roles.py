@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from tortoise.expressions import Q, Subquery
+from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
 from gateway import clock, events
@@ -14,6 +15,7 @@ from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.names import checked_name, checked_text
 from gateway.permissions import ON_NODES, PUBLIC, Actor, Permission, projects_seen, require, require_caller
+from gateway.prepared import found_by_id, prepared
 from gateway.pricing import checked_coefficient
 from models import Grant, IssuedKey, KeyState, MemberRole, ProjectNode, Role, Template
 from models.fields import named
@@ -67,26 +69,28 @@ async def visible(actor: Actor, role_ids: Sequence[str]) -> dict[str, Role]:
 
 
 async def by_id(_: Actor, role_ids: Sequence[str]) -> dict[str, Role]:
-    return await Role.in_bulk(role_ids, "id")
+    return await found_by_id(Role, role_ids)
 
 
 async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list[Role]]:
     """The roles of each project, the oldest, which is the owner's, first; none of a project that may not be seen."""
     roles: dict[str, list[Role]] = {project_id: [] for project_id in project_ids}
-    seen = Role.filter(deleted_at=None, project_id__in=projects_seen(actor)).filter(project_id__in=project_ids)
-    for role in await seen.order_by("id"):
+    for role in await _of_projects(actor, list(project_ids)):
         roles[role.project_id].append(role)
     return roles
+
+
+@prepared
+def _of_projects(actor: Actor, project_ids: list[str]) -> QuerySet[Role]:
+    seen = Role.filter(deleted_at=None, project_id__in=projects_seen(actor)).filter(project_id__in=project_ids)
+    return seen.order_by("id")
 
 
 async def granted(actor: Actor, role_ids: Sequence[str]) -> dict[str, Granted]:
     """What each role permits, in one statement; nothing to one who neither sees its project nor holds a key with it."""
     permissions: dict[str, set[str]] = defaultdict(set)
     on_nodes: dict[str, dict[ProjectNode, set[str]]] = defaultdict(lambda: defaultdict(set))
-    held = IssuedKey.filter(user_id=actor.user_id, state__in=(KeyState.ACTIVE, KeyState.SUSPENDED))
-    shown = Q(role__project_id__in=projects_seen(actor)) | Q(role_id__in=Subquery(held.values("role_id")))
-    grants = Grant.filter(role_id__in=role_ids).filter(shown)
-    for grant in await grants.select_related("node").order_by("node_id"):
+    for grant in await _grants(actor, list(role_ids)):
         if grant.node is None:
             permissions[grant.role_id].add(grant.permission)
         elif grant.node.deleted_at is None:
@@ -97,6 +101,13 @@ async def granted(actor: Actor, role_ids: Sequence[str]) -> dict[str, Granted]:
         )
         for id in role_ids
     }
+
+
+@prepared
+def _grants(actor: Actor, role_ids: list[str]) -> QuerySet[Grant]:
+    held = IssuedKey.filter(user_id=actor.user_id, state__in=(KeyState.ACTIVE, KeyState.SUSPENDED))
+    shown = Q(role__project_id__in=projects_seen(actor)) | Q(role_id__in=Subquery(held.values("role_id")))
+    return Grant.filter(role_id__in=role_ids).filter(shown).select_related("node").order_by("node_id")
 
 
 def _in_order(permissions: Iterable[str]) -> list[Permission]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypedDict, TypeVar
 
@@ -15,6 +16,7 @@ from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, within
 from gateway.limits import LimitsWanted, replace_limits
 from gateway.names import checked_name, checked_text
 from gateway.permissions import Actor, projects_seen, require, require_caller
+from gateway.prepared import found_by_id, prepared
 from gateway.pricing import checked_price
 from models import Project, ProjectNode, Role, Template, TemplateField
 from models.fields import named
@@ -78,16 +80,21 @@ async def visible_fields(actor: Actor, field_ids: Sequence[str]) -> dict[str, Te
 
 
 async def by_id(_: Actor, template_ids: Sequence[str]) -> dict[str, Template]:
-    return await Template.in_bulk(template_ids, "id")
+    return await found_by_id(Template, template_ids)
 
 
 async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list[Template]]:
     """The templates of each project in their order; none of a project that may not be seen."""
     templates: dict[str, list[Template]] = {project_id: [] for project_id in project_ids}
-    seen = Template.filter(deleted_at=None, project_id__in=projects_seen(actor)).filter(project_id__in=project_ids)
-    for template in await seen.order_by("position", "id"):
+    for template in await _of_projects(actor, list(project_ids)):
         templates[template.project_id].append(template)
     return templates
+
+
+@prepared
+def _of_projects(actor: Actor, project_ids: list[str]) -> QuerySet[Template]:
+    seen = Template.filter(deleted_at=None, project_id__in=projects_seen(actor)).filter(project_id__in=project_ids)
+    return seen.order_by("position", "id")
 
 
 async def fields_of(actor: Actor, template_ids: Sequence[str]) -> dict[str, list[TemplateField]]:
@@ -96,14 +103,19 @@ async def fields_of(actor: Actor, template_ids: Sequence[str]) -> dict[str, list
     None for one who reaches the template by a reference alone: who neither sees the project nor holds a key.
     """
     fields: dict[str, list[TemplateField]] = {template_id: [] for template_id in template_ids}
-    seen = Q(template__project_id__in=projects_seen(actor))
-    if actor.user:
-        held = keys.held_by(actor).filter(keys.in_states(keys.LIVING, clock.now()))
-        seen |= Q(template_id__in=Subquery(held.values("template_id")))
-    living = TemplateField.filter(seen, template_id__in=template_ids, deleted_at=None).select_related("node")
-    for field in await living.order_by("position", "id"):
+    for field in await _fields(actor, list(template_ids), clock.now()):
         fields[field.template_id].append(field)
     return fields
+
+
+@prepared
+def _fields(actor: Actor, template_ids: list[str], now: datetime) -> QuerySet[TemplateField]:
+    seen = Q(template__project_id__in=projects_seen(actor))
+    if actor.user:
+        held = keys.held_by(actor).filter(keys.in_states(keys.LIVING, now))
+        seen |= Q(template_id__in=Subquery(held.values("template_id")))
+    living = TemplateField.filter(seen, template_id__in=template_ids, deleted_at=None).select_related("node")
+    return living.order_by("position", "id")
 
 
 def value_of(field: TemplateField) -> str:

@@ -14,6 +14,7 @@ from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.names import checked_name
 from gateway.passwords import Passwords
 from gateway.permissions import Actor, Permission, projects_with, require_caller
+from gateway.prepared import found_by_id
 from models import IssuedKey, KeyRequest, Member, Session, User
 from models.fields import fold, named
 
@@ -129,7 +130,7 @@ async def _members(project_ids: Subquery, user_ids: Sequence[str]) -> set[str]:
 
 async def by_id(_: Actor, user_ids: list[str]) -> dict[str, User]:
     """Users as others refer to them."""
-    return await User.in_bulk(user_ids, "id")
+    return await found_by_id(User, user_ids)
 
 
 async def disable(actor: Actor, id_or_email: str) -> User:

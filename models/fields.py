@@ -17,6 +17,11 @@ UNKEPT = "\N{REPLACEMENT CHARACTER}"
 UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
 
+def askable(id: str) -> str:
+    """What can't be an id, which a caller may send as one, is asked for as one that nobody has."""
+    return id if len(id) <= ID_LENGTH and id.isascii() and id.isprintable() else NOBODY
+
+
 class IdField(CharField[str]):
     """A primary key that is made from its table's prefix when a row is."""
 
@@ -28,9 +33,7 @@ class IdField(CharField[str]):
         self.prefix = prefix
 
     def to_db_value(self, value: Any, instance: Any) -> Any:
-        """What can't be an id, which a caller may send as one, is asked for as one that nobody has."""
-        can_be = not isinstance(value, str) or (len(value) <= ID_LENGTH and value.isascii() and value.isprintable())
-        return super().to_db_value(value if can_be else NOBODY, instance)
+        return super().to_db_value(askable(value) if isinstance(value, str) else value, instance)
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         return f"{__name__}.IdField", [], {"prefix": self.prefix}

@@ -1,0 +1,121 @@
+"""Rows of the database made into models, by a function that is written once for the columns that they have.
+
+The ORM asks of each value of each row what is to be done with it; here that is asked once. What comes out is the same.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from tortoise.fields import DatetimeField, Field
+from tortoise.models import Model
+
+Make = Callable[[Iterable[Any]], list[Any]]
+Convert = Callable[[Any], Any]
+Path = tuple[str, ...]
+"""The references that lead from a row to one that was read with it; to itself, none."""
+
+
+@lru_cache(1024)
+def maker(dialect: str, model: type[Model], columns: tuple[str, ...]) -> Make:
+    """What makes models of rows with these columns, as Tortoise calls them: `name`, or `table__reference.name`."""
+    variables: defaultdict[Path, dict[str, str]] = defaultdict(dict)
+    for index, column in enumerate(columns):
+        prefix, _, name = column.rpartition(".")
+        references = prefix.removeprefix(model._meta.db_table).removeprefix("__")
+        variables[tuple(references.split("__")) if references else ()][name] = f"_{index}"
+    writing = _Writing(dialect)
+    for path in sorted(variables, key=len):
+        writing.row(path, _referred_to(model, path), variables[path])
+    return writing.function(len(columns))
+
+
+def _referred_to(model: type[Model], path: Path) -> type[Model]:
+    for reference in path:
+        model = model._meta.fields_map[reference].related_model  # type: ignore[attr-defined]  # of every reference
+    return model
+
+
+class _Writing:
+    """The text of a function, and what its names stand for."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._lines: list[str] = []
+        self._names: dict[str, Any] = {"hold": Model.__dict__["__dict__"].__set__}
+
+    def row(self, path: Path, model: type[Model], variables: dict[str, str]) -> None:
+        """Makes a row of a model; where a reference leads to none, None."""
+        row = _name_of(path)
+        new, members = self._named(f"new{row}", model.__new__), self._members(model, variables)
+        made = [f"{row} = {new}({self._named(f'model{row}', model)})", f"hold({row}, {{{members}}})"]
+        if path:
+            made = [
+                f"if {variables[model._meta.db_pk_column]} is None:",
+                f"    {row} = None",
+                "else:",
+                *_indented(made),
+            ]
+            parent = _name_of(path[:-1])
+            made += [f"if {parent} is not None:", f"    {parent}.__dict__['_{path[-1]}'] = {row}"]
+        self._lines += made
+
+    def _members(self, model: type[Model], variables: dict[str, str]) -> str:
+        meta = model._meta
+        members = {
+            "_partial": not meta.fields_db_projection_reverse.keys() <= variables.keys(),
+            "_saved_in_db": True,
+            "_custom_generated_pk": meta.db_pk_column not in meta.generated_db_fields,
+            "_await_when_save": {},
+        }
+        for column, variable in variables.items():
+            if name := meta.fields_db_projection_reverse.get(column):
+                members[name] = self._converted(model, column, variable)
+        return ", ".join(f"{name!r}: {value}" for name, value in members.items())
+
+    def _converted(self, model: type[Model], column: str, variable: str) -> str:
+        convert = _conversion(self._dialect, model, column)
+        if convert is None:
+            return variable
+        return f"None if {variable} is None else {self._named(f'convert{variable}', convert)}({variable})"
+
+    def _named(self, name: str, value: Any) -> str:
+        self._names[name] = value
+        return name
+
+    def function(self, width: int) -> Make:
+        variables = "".join(f"_{index}, " for index in range(width))
+        body = [f"for {variables}in rows:", *_indented([*self._lines, f"made.append({_name_of(())})"])]
+        lines = ["def make(rows):", *_indented(["made = []", *body, "return made"])]
+        exec("\n".join(lines), self._names)  # noqa: S102  # our own text, of the names of our own columns
+        make: Make = self._names["make"]
+        return make
+
+
+def _name_of(path: Path) -> str:
+    return "__".join(("row", *path))
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _conversion(dialect: str, model: type[Model], column: str) -> Convert | None:
+    """What Tortoise would do with a value of this column that isn't null; None for nothing."""
+    meta = model._meta
+    field: Field[Any] = meta.fields_map[meta.fields_db_projection_reverse[column]]
+    if isinstance(field, DatetimeField):
+        return None if dialect == "postgres" else _instant  # asyncpg's are of UTC already
+    if any(column == native for native, *_ in meta.db_native_fields):
+        return None
+    if any(column == plain for plain, *_ in meta.db_default_fields):
+        return field.field_type
+    members = getattr(field, "enum_type", None)
+    return members._value2member_map_.__getitem__ if members else field.to_python_value  # documented
+
+
+def _instant(text: str) -> datetime:
+    """As SQLite keeps it: in ISO 8601, of UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)
