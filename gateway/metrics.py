@@ -30,6 +30,7 @@ class Measures:
         "group_calls",
         "group_seconds",
         "groups_within",
+        "operations",
         "refused",
         "remembered_tokens",
         "upstream_failures",
@@ -50,6 +51,8 @@ class Measures:
         self.group_seconds = 0.0
         self.groups_within = [0] * (len(GROUP_SECONDS) + 1)
         """Groups by how long their transaction took; the last are those that took longer than any bound."""
+        self.operations: Counter[tuple[str, str]] = Counter({("levels", ""): 0})
+        """Queries and mutations of the API, by the way that they ran and, where it was the ordinary one, why."""
         self.remembered_tokens: Callable[[], int] = lambda: 0
         """Asks how many tokens are remembered as good."""
 
@@ -110,12 +113,24 @@ class Samples(Collector):
             "tessera_meter_calls", "Calls that this process wrote down, in groups.", sums.group_calls
         )
         yield _group_seconds(sums)
+        yield _operations(sums)
 
 
 def _by_status(name: str, what: str, sums: Counter[int]) -> Metric:
     family = CounterMetricFamily(name, f"{what} By the status of the answer.", labels=["status"])
     for status, quantity in sorted(sums.items()):
         family.add_metric([str(status)], quantity)
+    return family
+
+
+def _operations(sums: Measures) -> Metric:
+    family = CounterMetricFamily(
+        "tessera_operations",
+        "Queries and mutations that this process ran: level by level, or the ordinary way for a reason.",
+        labels=["way", "reason"],
+    )
+    for (way, reason), quantity in sorted(sums.operations.items()):
+        family.add_metric([way, reason], quantity)
     return family
 
 

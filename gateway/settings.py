@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     processes: int = Field(default=1, ge=1)
     """Over how many gateway processes a rate per second is shared; `serve` counts its workers unless it is set."""
 
+    execution: Literal["levels", "ordinary"] = "levels"
+    """How queries run: each field once for all objects of a level, or object by object as graphql-core does it."""
+
     worker_header: Literal["on", "off"] = "off"
     """On, each answer tells by `Tessera-Worker` which process gave it."""
 

@@ -1,5 +1,7 @@
 """What is stored: tables declare, rules are elsewhere."""
 
+from tortoise.models import Model as Row
+
 from models.audit import AuditEntry
 from models.events import Event, EventHead
 from models.idempotency import IdempotentAct
@@ -33,6 +35,7 @@ __all__ = [
     "RequestState",
     "Role",
     "RouteRule",
+    "Row",
     "Secret",
     "Session",
     "SigningKey",

@@ -16,7 +16,7 @@ from gateway.permissions import Actor, Permission, Rights, rights_on_all
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
-from schema.loaders import Batch, KeyT, Loaders, ValueT
+from schema.loaders import Batch, KeyT, Loaders, Loads, ValueT
 from schema.transport.call import Call
 
 
@@ -51,7 +51,7 @@ class Context(Call[Actor]):
     now: datetime = field(default_factory=clock.now)
     log_position: int | None = None
     """The head of the event log before anything was read; None where nobody asked for it."""
-    loaders: Loaders = field(init=False)
+    loaders: Loads = field(init=False)
 
     def __post_init__(self) -> None:
         self.renew()
@@ -62,7 +62,7 @@ class Context(Call[Actor]):
         self.loaders = Loaders(self.actor)
 
     def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
-        """As `Loaders.load`."""
+        """As `Loads.load`."""
         return self.loaders.load(batch, key, *arguments)
 
     def keep(self, batch: Batch[str, RowT], rows: Iterable[RowT]) -> None:

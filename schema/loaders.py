@@ -5,7 +5,7 @@ A relation has one implementation, in its noun's file in gateway/: `batch(actor,
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiodataloader import DataLoader
 
@@ -16,21 +16,31 @@ ValueT = TypeVar("ValueT")
 Batch = Callable[..., Awaitable[Mapping[KeyT, ValueT]]]
 
 
+class Loads(Protocol):
+    """What fetches by batches; which way is the executor's choice."""
+
+    def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
+        """The value of the key, fetched together with those of all others who ask now; None where there is none."""
+
+    def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
+        """What the batch would find for these keys, which is at hand already and need not be fetched."""
+
+
 class Loaders:
-    """The loaders of one operation, or of one event: nothing outlives it, so nothing is stale."""
+    """aiodataloader's, of one operation or of one event: nothing outlives it, so nothing is stale."""
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
         self._loaders: dict[tuple[Any, ...], DataLoader[Any, Any]] = {}
 
     async def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> ValueT | None:
-        """The value of the key, fetched together with those of all others who ask now; None where there is none."""
+        """As `Loads.load`."""
         future: asyncio.Future[ValueT | None] = self._loader(batch, arguments).load(key)
         # A failing field cancels its siblings; the future that they share with others must live on.
         return future.result() if future.done() else await asyncio.shield(future)
 
     def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
-        """What the batch would find for these keys, which is at hand already and need not be fetched."""
+        """As `Loads.keep`."""
         for key, value in values.items():
             self._loader(batch, ()).prime(key, value)
 

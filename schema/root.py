@@ -12,10 +12,12 @@ from strawberry.schema.config import StrawberryConfig
 from gateway import events
 from gateway.errors import BadInput
 from gateway.settings import Settings
+from models import Row
 from schema.context import Context, Info
 from schema.declare import argument, object_type, resolved
 from schema.events import Subscription
 from schema.keys import IssuedKey, KeyMutations
+from schema.levels import Levels
 from schema.members import Member, MemberMutations
 from schema.nodes import Node, find
 from schema.projects import Project, ProjectMutations, ProjectNode, ProjectQueries
@@ -97,19 +99,28 @@ class ReadsLogFirst(SchemaExtension):
         yield
 
 
+def count(context: Any, way: str, reason: str) -> None:
+    """An operation that went level by level, or the ordinary way for a reason."""
+    if isinstance(context, Context):
+        context.services.measures.operations[way, reason] += 1
+
+
 def build(settings: Settings | None = None) -> LimitedSchema:
     """The executable schema, with the limits of the settings; one for all gateways of a process that share them."""
-    return _within(limits_of(settings or Settings()))
+    settings = settings or Settings()
+    return _within(limits_of(settings), settings.execution)
 
 
 @cache
-def _within(limits: Limits) -> LimitedSchema:
+def _within(limits: Limits, execution: str) -> LimitedSchema:
+    levels = Levels(rows=(Row,), documents_kept=limits.documents_kept, count=count)
     return LimitedSchema(
         Query,
         mutation=Mutation,
         subscription=Subscription,
         types=NODES,
         extensions=[ReadsLogFirst],
+        executes=levels.execute if execution == "levels" else None,
         config=StrawberryConfig(scalar_map=SCALARS),
         limits=limits,
     )

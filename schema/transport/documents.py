@@ -107,9 +107,11 @@ class LimitedSchema(strawberry.Schema):
         *,
         limits: Limits,
         extensions: Sequence[Callable[[], SchemaExtension]] = (),
+        executes: Callable[..., Any] | None = None,
         **options: Any,
     ) -> None:
         self.limits = limits
+        self._executes = executes
         self.documents = Documents(limits)
         super().__init__(query, extensions=[*extensions, lambda: Remembering(self)], **options)
 
@@ -119,6 +121,10 @@ class LimitedSchema(strawberry.Schema):
     def kind(self, text: str, name: str | None) -> OperationType:
         """Query, mutation or subscription. Raises GraphQLError where the operation can't be told."""
         return self.documents.operation(text, name).operation
+
+    def _get_execute_function(self) -> Callable[..., Any]:
+        """What Strawberry runs queries and mutations by, in place of graphql-core's `execute`."""
+        return self._executes or super()._get_execute_function()
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Strawberry would log each with its traceback, the client's own mistakes too."""

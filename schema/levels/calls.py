@@ -1,0 +1,140 @@
+"""How a field's values are got: an attribute, or Strawberry's resolver, with what is bound once for the level."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from functools import cache
+from typing import Any
+
+from graphql import GraphQLField, GraphQLSchema
+from graphql.execution import default_field_resolver
+from strawberry.schema.schema_converter import GraphQLCoreConverter, get_arguments
+from strawberry.types.field import StrawberryField
+
+from schema.levels.info import LevelInfo
+from schema.levels.kinds import Failed
+
+NO_ATTRIBUTE = ""
+SOURCE = object()
+"""Stands for the object while arguments are bound."""
+
+
+class Manner(Enum):
+    """How a resolver's coroutines have been seen to wait."""
+
+    UNKNOWN = auto()
+    WANTS = auto()
+    """For batches alone, so that they need no task."""
+    TASKS = auto()
+    """For other things too, which only tasks can."""
+
+
+class Call:
+    """How the values of a field are got for all the objects of a level."""
+
+    attribute = NO_ATTRIBUTE
+    manner = Manner.UNKNOWN
+
+    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:
+        """A value for each object: what its resolver returns, which may be a coroutine, or what it raised."""
+        raise NotImplementedError
+
+
+class Attribute(Call):
+    def __init__(self, name: str) -> None:
+        self.attribute = name
+
+    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:  # noqa: ARG002
+        name, values = self.attribute, []
+        for each in objects:
+            try:
+                values.append(getattr(each, name))
+            except Exception as error:  # noqa: BLE001  a field's error, told as such
+                values.append(Failed(error))
+        return values
+
+
+class Resolver(Call):
+    """A resolver of Strawberry's without extensions: its arguments are converted once for the level."""
+
+    def __init__(self, field: StrawberryField, strawberry_schema: Any) -> None:
+        self._field = field
+        self._function = field.base_resolver.wrapped_func  # type: ignore[union-attr]  # such a field has one
+        self._converter: GraphQLCoreConverter = strawberry_schema.schema_converter
+
+    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:
+        try:
+            positional, named = get_arguments(
+                field=self._field,
+                source=SOURCE,
+                info=self._converter.config.info_class(_raw_info=info, _field=self._field),  # type: ignore[arg-type]  # stands for it
+                kwargs=arguments,
+                config=self._converter.config,
+                scalar_registry=self._converter.scalar_registry,
+            )
+        except Exception as error:  # noqa: BLE001  a field's error, told as such
+            return [Failed(error) for _ in objects]
+        source = next((name for name, value in named.items() if value is SOURCE), "")
+        named.pop(source, None)
+        return _caller(bool(positional), source, tuple(named))(self._function, objects, named)
+
+
+class Whatever(Call):
+    """Any other resolver, as graphql-core calls it."""
+
+    def __init__(self, definition: GraphQLField) -> None:
+        self._function = definition.resolve or default_field_resolver
+
+    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:
+        values: list[Any] = []
+        for each in objects:
+            try:
+                values.append(self._function(each, info, **arguments))  # type: ignore[arg-type]  # stands for it
+            except Exception as error:  # noqa: BLE001  a field's error, told as such
+                values.append(Failed(error))
+        return values
+
+
+class Calls:
+    """The calls of a schema's fields; each is one for good, since it learns."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self._strawberry_schema: Any = getattr(schema, "_strawberry_schema", None)
+        self._calls: dict[int, tuple[GraphQLField, Call]] = {}
+
+    def of(self, definition: GraphQLField) -> Call:
+        found = self._calls.get(id(definition))
+        if found is None:
+            found = self._calls[id(definition)] = definition, self._call(definition)
+        return found[1]
+
+    def _call(self, definition: GraphQLField) -> Call:
+        field = definition.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+        if not isinstance(field, StrawberryField) or self._strawberry_schema is None or field.is_subscription:
+            return Whatever(definition)
+        if field.extensions or self._strawberry_schema.schema_converter.exception_handlers:
+            return Whatever(definition)
+        if field.base_resolver:
+            return Resolver(field, self._strawberry_schema)
+        return Attribute(field.python_name) if field.default_resolver is getattr else Whatever(definition)
+
+
+@cache
+def _caller(is_positional: bool, source: str, names: tuple[str, ...]) -> Callable[..., list[Any]]:
+    """A function that calls another for each object, with the same further arguments."""
+    given = ["row"] if is_positional else [f"{source}=row"] if source else []
+    given += [f"{name}={name}" for name in names]
+    lines = [
+        "def call(function, rows, named):",
+        *(f"    {name} = named[{name!r}]" for name in names),
+        "    values = []",
+        "    for row in rows:",
+        "        try:",
+        f"            values.append(function({', '.join(given)}))",
+        "        except Exception as error:",
+        "            values.append(Failed(error))",
+        "    return values",
+    ]
+    scope: dict[str, Any] = {"Failed": Failed}
+    exec("\n".join(lines), scope)  # noqa: S102  of names of Python parameters
+    called: Callable[..., list[Any]] = scope["call"]
+    return called

@@ -1,0 +1,194 @@
+"""Resolvers driven: who waits for a batch goes on with the rest of the level, without a task of asyncio's each."""
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+from schema.levels.calls import Manner
+from schema.levels.info import LevelInfo
+from schema.levels.kinds import Failed, Kinds
+from schema.levels.plan import Field
+from schema.levels.wants import WANTED, Wants
+
+Place = tuple[Any, Any, Any]
+"""A container, a key in it, and the type of what stands there."""
+
+
+class Column:
+    """A field's values for the objects of a level; or for places here and there, where values had to be awaited."""
+
+    __slots__ = ("field", "info", "made", "open", "places", "values")
+
+    def __init__(
+        self,
+        field: Field,
+        info: LevelInfo,
+        made: list[dict[str, Any]],
+        values: list[Any],
+        places: list[Place] | None = None,
+    ) -> None:
+        self.field = field
+        self.info = info
+        self.made = made
+        self.values = values
+        self.places = places
+        self.open = 0
+        """How many of the values are still to come."""
+
+    def every_place(self) -> Iterator[Place]:
+        if self.places is not None:
+            yield from self.places
+            return
+        key, type_ = self.field.key, self.field.type
+        for made in self.made:
+            yield made, key, type_
+
+
+class Step:
+    """A coroutine that waits for a value of a batch."""
+
+    __slots__ = ("column", "coroutine", "driver", "index")
+
+    def __init__(self, driver: "Driver", column: Column, index: int, coroutine: Any) -> None:
+        self.driver = driver
+        self.column = column
+        self.index = index
+        self.coroutine = coroutine
+
+    def __call__(self, value: Any, error: Exception | None) -> None:
+        self.driver.go_on(self, value, error)
+
+
+class Driver:
+    """Drives the coroutines of an operation until none is open; what is complete goes on at once."""
+
+    def __init__(self, kinds: Kinds, wants: Wants, complete: Callable[[Column], None]) -> None:
+        self._kinds = kinds
+        self._wants = wants
+        self._complete = complete
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._arrived: list[tuple[Column, int, asyncio.Task[Any]]] = []
+        self.wave = 0
+        """How often it was waited for."""
+
+    def take(self, column: Column) -> None:
+        """Completes the column, as soon as its values are there."""
+        if self._kinds.any_awaited(column.values):
+            self._start(column)
+        if not column.open:
+            self._complete(column)
+
+    async def finish(self) -> None:
+        while self._wants.are_open or self._tasks or self._arrived:
+            if self._tasks:  # which may want something too
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            if self._wants.are_open:
+                await self._wants.fetch()
+            elif not self._arrived:
+                await self._wants.until_woken()
+            self.wave += 1
+            with self._wants.driving():
+                self._wants.tell()
+                self._settle()
+
+    async def leave(self) -> None:
+        """Ends what is under way, where the operation itself was ended."""
+        self._wants.abandon()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def go_on(self, step: Step, value: Any, error: Exception | None) -> None:
+        coroutine, column, index = step.coroutine, step.column, step.index
+        try:
+            asked = coroutine.send(value) if error is None else coroutine.throw(error)
+        except StopIteration as stop:
+            column.values[index] = stop.value
+        except Exception as failure:  # noqa: BLE001  a field's error, told as such
+            column.values[index] = Failed(failure)
+        else:
+            self._wait(column, index, coroutine, asked)
+            return
+        column.open -= 1
+        if not column.open:
+            self._complete(column)
+
+    def _start(self, column: Column) -> None:
+        values, manner = column.values, column.field.call.manner
+        for index, value in enumerate(values):
+            if not self._kinds.is_awaited(value):
+                continue
+            coroutine: Any = value if value.__class__ is types.CoroutineType else _until(value)
+            if manner is Manner.TASKS:
+                column.open += 1
+                self._watch(column, index, asyncio.create_task(coroutine))
+                continue
+            context = copy_context() if manner is Manner.UNKNOWN else None
+            try:
+                asked = context.run(coroutine.send, None) if context else coroutine.send(None)
+            except StopIteration as stop:
+                values[index] = stop.value
+            except Exception as failure:  # noqa: BLE001  a field's error, told as such
+                values[index] = Failed(failure)
+            else:
+                column.open += 1
+                self._wait(column, index, coroutine, asked, context)
+        if column.field.call.manner is Manner.UNKNOWN:
+            column.field.call.manner = Manner.WANTS
+
+    def _wait(self, column: Column, index: int, coroutine: Any, asked: Any, context: Context | None = None) -> None:
+        if asked is WANTED:
+            group, key = self._wants.asked
+            group.want(key, Step(self, column, index, coroutine))
+            return
+        column.field.call.manner = Manner.TASKS
+        self._watch(column, index, asyncio.create_task(_rest(coroutine, asked), context=context))
+
+    def _watch(self, column: Column, index: int, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._arrive, column, index))
+
+    def _arrive(self, column: Column, index: int, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._arrived.append((column, index, task))
+        self._wants.woken.set()
+
+    def _settle(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for column, index, task in arrived:
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            column.values[index] = Failed(error) if error else task.result()
+            column.open -= 1
+            if not column.open:
+                self._complete(column)
+
+
+async def _until(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+async def _rest(coroutine: Any, asked: Any) -> Any:
+    """The rest of a coroutine that has begun outside of the task that it needs now."""
+    return await _steps(coroutine, asked)
+
+
+@types.coroutine
+def _steps(coroutine: Any, asked: Any) -> Generator[Any, Any, Any]:
+    while True:
+        try:
+            answer = yield asked
+        except BaseException as error:  # noqa: BLE001  it goes where it was sent
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, answer)
+        try:
+            asked = step()
+        except StopIteration as stop:
+            return stop.value

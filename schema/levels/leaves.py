@@ -1,0 +1,103 @@
+"""Values of scalars and enums as JSON has them, and generated code that makes objects of nothing but attributes."""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLFloat,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLLeafType,
+    GraphQLString,
+    Undefined,
+    is_enum_type,
+    is_non_null_type,
+)
+
+Leaf = Callable[[Any], Any]
+Build = Callable[[list[Any]], list[dict[str, Any]]]
+
+PLAIN = frozenset({str, int, float, bool, datetime, date, Decimal, UUID})
+"""Classes whose values are neither errors nor to be awaited, and so may go straight to a scalar."""
+AS_THEY_ARE = {
+    GraphQLString: "{0}.__class__ is str",
+    GraphQLID: "{0}.__class__ is str",
+    GraphQLBoolean: "{0}.__class__ is bool",
+    GraphQLInt: f"{{0}}.__class__ is int and {-(2**31)} <= {{0}} < {2**31}",
+    GraphQLFloat: "{0}.__class__ is float and {0} - {0} == 0",
+}
+"""When a value of a scalar of GraphQL's own is in JSON what it is in Python."""
+
+
+class Irregular(Exception):
+    """A value that takes a closer look: null where none may be, an error, one to be awaited, or a wrong one."""
+
+
+def leaf(type_: Any) -> Leaf:
+    """What makes JSON of values of the type, which may be non-null. It raises Irregular."""
+    is_required = is_non_null_type(type_)
+    named: GraphQLLeafType = type_.of_type if is_required else type_
+    coerce = _names(named) if is_enum_type(named) else named.coerce_output_value
+
+    def made(value: Any) -> Any:
+        if value is None and not is_required:
+            return None
+        if value.__class__ not in PLAIN and not isinstance(value, Enum):
+            raise Irregular
+        coerced = coerce(value)
+        if coerced is None or coerced is Undefined:
+            raise Irregular
+        return coerced
+
+    return made
+
+
+def _names(type_: Any) -> Leaf:
+    """The names of an enum's members; a member is one object for good, so its identity tells which it is."""
+    names = {}
+    members = getattr(type_, "wrapped_cls", ())
+    for member in members:
+        names[id(member)] = type_.coerce_output_value(member)
+
+    def name_of(value: Any) -> Any:
+        return names.get(id(value)) or type_.coerce_output_value(value)
+
+    return name_of
+
+
+def builder(constants: Mapping[str, str | None], attributes: Mapping[str, tuple[str, Any]]) -> Build:
+    """A function that makes objects of rows: each member a constant, or the attribute of a name as a leaf type has it.
+
+    It raises where any value is not as it should be.
+    """
+    scope: dict[str, Any] = {"Irregular": Irregular}
+    reads: list[str] = []
+    members: list[str] = []
+    for number, (key, constant) in enumerate(constants.items()):
+        if key not in attributes:
+            members.append(f"{key!r}: {constant!r}")
+            continue
+        name, type_ = attributes[key]
+        named = type_.of_type if is_non_null_type(type_) else type_
+        variable = f"value_{number}"
+        scope[f"leaf_{number}"] = leaf(type_)
+        reads.append(f"{variable} = row.{name}")
+        closely = f"leaf_{number}({variable})"
+        condition = AS_THEY_ARE.get(named, "").format(variable)
+        members.append(f"{key!r}: {variable} if {condition} else {closely}" if condition else f"{key!r}: {closely}")
+    lines = [
+        "def build(rows):",
+        "    made = []",
+        "    for row in rows:",
+        *(f"        {read}" for read in reads),
+        f"        made.append({{{', '.join(members)}}})",
+        "    return made",
+    ]
+    exec("\n".join(lines), scope)  # noqa: S102  of names of the schema and the keys of a valid document, which are words
+    build: Build = scope["build"]
+    return build
