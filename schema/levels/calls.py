@@ -43,7 +43,7 @@ class Attribute(Call):
     def __init__(self, name: str) -> None:
         self.attribute = name
 
-    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:  # noqa: ARG002
+    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:  # noqa: ARG002  # of the class above
         name, values = self.attribute, []
         for each in objects:
             try:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -42,21 +42,25 @@ class Rare(Exception):
         self.reason = reason
 
 
+class Known(NamedTuple):
+    """What is known of a schema."""
+
+    schema: GraphQLSchema
+    calls: Calls
+    kinds: Kinds
+
+
 class Prepared:
     """An operation of a document, and its plans."""
 
-    def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode, name: str | None, calls: Calls, kinds: Kinds
-    ) -> None:
+    def __init__(self, known: Known, document: DocumentNode, name: str | None) -> None:
         """Raises Rare."""
-        self._schema = schema
-        self._calls = calls
-        self._kinds = kinds
+        self._known = known
         definitions = document.definitions
         self._fragments = {each.name.value: each for each in definitions if isinstance(each, FragmentDefinitionNode)}
         self.operation = _operation(document, name)
         self._condition_names = _conditions(document)
-        self._plans: OrderedDict[tuple[bool, ...], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
     def plan(self, variables: VariableValues) -> Plan:
         """Raises Rare."""
@@ -64,17 +68,17 @@ class Prepared:
         if not all(isinstance(value, bool) for value in values):
             raise Rare("condition")
         if values not in self._plans:
-            self._plans[values] = self._made(variables)  # type: ignore[index]  # they are all bool
+            self._plans[values] = self._made(variables)
             if len(self._plans) > MOST_PLANS:
                 self._plans.popitem(last=False)
-        return self._plans[values]  # type: ignore[index]
+        return self._plans[values]
 
     def _made(self, variables: VariableValues) -> Plan:
         conditions = VariableValues(
             {name: variables.sources[name] for name in self._condition_names},
             {name: variables.coerced[name] for name in self._condition_names},
         )
-        plan = Plan(self._schema, self.operation, self._fragments, conditions, self._calls, self._kinds)
+        plan = Plan(*self._known, self.operation, self._fragments, conditions)
         if any(field.name in INTROSPECTION for field in plan.root.fields):
             raise Rare("introspection")
         return plan
@@ -99,7 +103,7 @@ class Levels:
         self._documents_kept = documents_kept
         self._largest = largest
         self._count = count or (lambda *_: None)
-        self._calls: Calls | None = None
+        self._known: Known | None = None
         self._prepared: OrderedDict[tuple[str, str | None], Prepared | Rare] = OrderedDict()
 
     async def execute(
@@ -170,9 +174,9 @@ class Levels:
         return found
 
     def _prepare(self, schema: GraphQLSchema, document: DocumentNode, name: str | None) -> Prepared:
-        if self._calls is None:
-            self._calls = Calls(schema)
-        return Prepared(schema, document, name, self._calls, self._kinds)
+        if self._known is None:
+            self._known = Known(schema, Calls(schema), self._kinds)
+        return Prepared(self._known, document, name)
 
 
 def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:

@@ -35,11 +35,11 @@ class Plan:
     def __init__(
         self,
         schema: GraphQLSchema,
+        calls: Calls,
+        kinds: Kinds,
         operation: OperationDefinitionNode,
         fragments: dict[str, FragmentDefinitionNode],
         conditions: VariableValues,
-        calls: Calls,
-        kinds: Kinds,
     ) -> None:
         self.schema = schema
         self.kinds = kinds

@@ -173,7 +173,7 @@ class Run:
             if isinstance(value, Failed):
                 raise value.error  # noqa: TRY301  one way for all errors
             if isinstance(value, Exception):
-                raise value  # noqa: TRY301
+                raise value  # noqa: TRY301  one way for all errors
             inner = type_.of_type if is_non_null_type(type_) else type_
             if value is None or value is Undefined:
                 objects.check_null(column.field, type_)
