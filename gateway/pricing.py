@@ -350,3 +350,19 @@ def _bucket_from(at: int, width: int, most: int) -> int:
     if width != MONTH_US:
         return start + width
     return _bucket(start + LONGEST_MONTH_US, width) if start + LONGEST_MONTH_US < most else most
+
+
+def nearest(at: int, width: int) -> int:
+    """Of the instants at which buckets of this width begin, the one that is nearest."""
+    low = _bucket(at, width)
+    high = _bucket_after(low, width)
+    return low if at - low <= high - at else high
+
+
+def _bucket_after(start: int, width: int) -> int:
+    """The end of the bucket that begins then."""
+    if width != MONTH_US:
+        return start + width
+    latest = start + LONGEST_MONTH_US
+    following = first_of_month(latest - 1)  # latest may be where the calendar ends
+    return latest if following == start else following

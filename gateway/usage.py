@@ -7,24 +7,21 @@ keys and buckets that it touches.
 # ruff: noqa: S608  # its statements are built of names that stand in this file; every value is a parameter
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from gateway.counting import COUNTS
 from gateway.database import connection
 from gateway.errors import PeriodTooFine
 from gateway.permissions import Actor
-from gateway.pricing import DAY_US, HOUR_US, MONTH_US, QUARTER_US, Amount, Period, instant_of, micros, parts
+from gateway.pricing import DAY_US, HOUR_US, MONTH_US, QUARTER_US, Amount, Period, instant_of, micros
+from gateway.spans import CUT_HOURS, Span, Spans, covering, hour_after, hour_of, tiling
 from gateway.statements import Parameters
 from models import DroppedRecords
-
-Span = tuple[int, int]
-WIDTHS = (MONTH_US, DAY_US, HOUR_US)
 
 
 class Grouping(StrEnum):
@@ -59,9 +56,9 @@ async def of_keys(key_ids: Iterable[str], period: Period, raw_kept_from: datetim
     PeriodTooFine where an edge needs records older than `raw_kept_from`, the first instant whose records are all kept.
     """
     ids = list(dict.fromkeys(key_ids))
-    spans = _spans([micros(period.start), micros(period.end)], WIDTHS, raw_kept_from)
-    rows = await _sums(_Keys(ids), spans, "owner") if ids else []
-    found = {row["owner"]: _totals(row) for row in rows}
+    spans = _covering([micros(period.start), micros(period.end)], raw_kept_from)
+    rows = await _sums(_Keys(ids), spans) if ids else []
+    found = {ids[row["number"]]: _totals(row) for row in rows}
     return {key_id: found.get(key_id, Totals()) for key_id in ids}
 
 
@@ -73,8 +70,8 @@ async def of_projects(
     Groups without calls are left out. PeriodTooFine as `of_keys`.
     """
     found: dict[str, dict[str, Totals]] = {project_id: {} for project_id in project_ids}
-    spans = _spans([micros(period.start), micros(period.end)], WIDTHS, raw_kept_from)
-    rows = await _sums(_Keys(list(found), by), spans, "owner, part") if found else []
+    spans = _covering([micros(period.start), micros(period.end)], raw_kept_from)
+    rows = await _sums(_KeysByGroup(list(found), by), spans) if found else []
     for row, totals in _counted(rows):
         found[row["owner"]][row["part"]] = totals
     return found
@@ -89,14 +86,15 @@ async def series(
     PeriodTooFine as `of_keys`.
     """
     edges = [micros(boundary) for boundary in boundaries]
-    sums = {project_id: [[0, 0, 0, 0] for _ in edges[1:]] for project_id in project_ids}
-    spans = _spans(edges, (*WIDTHS, QUARTER_US), raw_kept_from)
-    rows = await _sums(_Keys(list(sums), Grouping.PROJECT), spans, "owner, width, bucket") if sums else []
+    ids = list(dict.fromkeys(project_ids))
+    sums = [[[0, 0, 0, 0] for _ in edges[1:]] for _ in ids]
+    _require_calls_at(edges, raw_kept_from)
+    rows = await _sums(_KeysOfProjects(ids), tiling(edges)) if ids else []
     for row in rows:
         point = _point(edges, row["width"], row["bucket"])
         if point is not None:
-            _accumulate(sums[row["owner"]][point], row)
-    return {project_id: [Totals.of(counts) for counts in points] for project_id, points in sums.items()}
+            _accumulate(sums[row["number"]][point], row)
+    return {id: [Totals.of(counts) for counts in points] for id, points in zip(ids, sums, strict=True)}
 
 
 def by_step(
@@ -107,25 +105,17 @@ def by_step(
     Groups without calls are left out. All steps add up as in `series`. PeriodTooFine as `of_keys`, before any is read.
     """
     edges = [micros(boundary) for boundary in boundaries]
-    _spans(edges, WIDTHS, raw_kept_from)
-    return _by_step(_Keys([project_id], by), edges)
+    _require_calls_at(edges, raw_kept_from)
+    return _by_step(_KeysByGroup([project_id], by), edges)
 
 
-async def _by_step(keys: "_Keys", edges: Sequence[int]) -> AsyncIterator[tuple[Period, dict[str, Totals]]]:
+async def _by_step(keys: "_KeysByGroup", edges: Sequence[int]) -> AsyncIterator[tuple[Period, dict[str, Totals]]]:
+    refused_from = hour_of(edges[0])
     for start, end in pairwise(edges):
-        spans = _spans([start, end], WIDTHS)
-        if start != edges[0]:
-            spans[CUT_HOURS] = list(_begun_since(start, spans.get(CUT_HOURS, ())))
-        rows = await _sums(keys, {width: found for width, found in spans.items() if found}, "part")
+        rows = await _sums(keys, covering(start, end, refused_from))
         groups = {row["part"]: totals for row, totals in _counted(rows)}
         yield Period(instant_of(start), instant_of(end)), groups
-
-
-def _begun_since(start: int, spans: Iterable[Span]) -> Iterator[Span]:
-    """Spans of hours without the hour that was under way: it belongs to the step before."""
-    for low, high in spans:
-        if (first := max(low, -(-start // HOUR_US) * HOUR_US)) < high:
-            yield first, high
+        refused_from = hour_after(end)  # an hour that is under way belongs to the step before
 
 
 async def last_calls(_: Actor, key_ids: Sequence[str]) -> dict[str, datetime]:
@@ -179,40 +169,27 @@ def _accumulate(counts: list[int], row: Mapping[str, Any]) -> None:
         counts[index] += int(row[name])
 
 
-# What is read: spans of buckets, by their width in microseconds. Width 0 are records, each span by itself.
-CUT_HOURS = -1  # the hours that an edge cuts: for refused calls, which are kept by the hour
-
-# Spans are read as one where the gap between them can hold no wider bucket: all that it does hold is cut by an edge.
-GAPS = {MONTH_US: 1, DAY_US: MONTH_US, HOUR_US: DAY_US, QUARTER_US: HOUR_US, 0: 0, CUT_HOURS: 1}
+# What is read
 
 
-def _spans(edges: Sequence[int], widths: Sequence[int], raw_kept_from: datetime | None = None) -> dict[int, list[Span]]:
-    spans: defaultdict[int, list[Span]] = defaultdict(list)
-    for start, end in pairwise(edges):
-        for part in parts(start, end, widths):
-            spans[part.width].append((part.start, part.end))
-            if part.width < HOUR_US:
-                _require_kept(part.start, raw_kept_from)
-                spans[CUT_HOURS].append((part.start // HOUR_US * HOUR_US, -(-part.end // HOUR_US) * HOUR_US))
-    return {width: _merged(found, GAPS[width]) for width, found in spans.items()}
+def _covering(edges: Sequence[int], raw_kept_from: datetime | None) -> Spans:
+    _require_calls_at(edges, raw_kept_from)
+    return covering(*edges)
+
+
+def _require_calls_at(edges: Iterable[int], raw_kept_from: datetime | None) -> None:
+    """Raises PeriodTooFine where one is inside an hour whose single calls aren't all kept."""
+    for edge in edges:
+        if edge % HOUR_US:
+            _require_kept(hour_of(edge), raw_kept_from)
 
 
 def _require_kept(at: int, raw_kept_from: datetime | None) -> None:
     if raw_kept_from is not None and at < micros(raw_kept_from):
         raise PeriodTooFine(
-            f"An edge at {instant_of(at):%Y-%m-%dT%H:%MZ} needs single calls, which are kept since "
+            f"An edge in the hour from {instant_of(at):%Y-%m-%dT%H:%MZ} needs single calls, which are kept since "
             f"{raw_kept_from:%Y-%m-%dT%H:%MZ}: let edges before that fall on whole hours of UTC."
         )
-
-
-def _merged(spans: list[Span], gap: int) -> list[Span]:
-    merged: list[Span] = []
-    for start, end in spans:
-        if merged and start - merged[-1][1] < gap:
-            merged[-1] = merged[-1][0], max(end, merged[-1][1])
-        else:
-            merged.append((start, end))
-    return merged
 
 
 def _point(edges: Sequence[int], width: int, bucket: int) -> int | None:
@@ -225,17 +202,62 @@ def _point(edges: Sequence[int], width: int, bucket: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The keys of a report: those of these ids, or all of these projects, told apart by a column."""
+    """The keys of these ids. Each is summed up under its place among them."""
 
     ids: Sequence[str]
-    by: Grouping | None = None
+    grouping: ClassVar[Sequence[str]] = ("number",)
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """By which the rows of the answer are told apart."""
+        return self.grouping
 
     def sql(self, parameters: Parameters) -> str:
-        passed = parameters.table(("key_id",), [(one,) for one in self.ids])
-        if self.by is None:
-            return f"SELECT key_id AS id, key_id AS owner, key_id AS part FROM ({passed}) AS passed"
-        columns = f"id, project_id AS owner, {self.by} AS part"
-        return f"SELECT {columns} FROM issued_keys WHERE project_id IN ({passed})"
+        return f"SELECT key_id AS id, number FROM ({self._passed(parameters)}) AS passed"
+
+    def grouped(self, sums: str) -> str:
+        return sums
+
+    def _passed(self, parameters: Parameters) -> str:
+        return parameters.table(("key_id", "number"), [(id, number) for number, id in enumerate(self.ids)])
+
+
+class _KeysOfProjects(_Keys):
+    """All keys of these projects. What is summed up under a project's place is told apart by buckets."""
+
+    grouping = ("number", "width", "bucket")
+
+    def sql(self, parameters: Parameters) -> str:
+        passed = self._passed(parameters)
+        return f"SELECT i.id, number FROM ({passed}) AS passed JOIN issued_keys AS i ON i.project_id = passed.key_id"
+
+
+@dataclass(frozen=True, slots=True)
+class _KeysByGroup(_Keys):
+    """All keys of these projects, told apart by a column. Each is summed up under a number, which is done sooner."""
+
+    by: Grouping
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return ("owner", "part")
+
+    def sql(self, parameters: Parameters) -> str:
+        columns = f"i.id, ROW_NUMBER() OVER () AS number, i.project_id AS owner, i.{self.by} AS part"
+        passed = self._passed(parameters)
+        return f"SELECT {columns} FROM ({passed}) AS passed JOIN issued_keys AS i ON i.project_id = passed.key_id"
+
+    def grouped(self, sums: str) -> str:
+        return f"SELECT owner, part, {SUMS} FROM ({sums}) AS counted JOIN k USING (number) GROUP BY owner, part"
+
+
+class _InSql(NamedTuple):
+    """A span, as a statement says it."""
+
+    low: str
+    high: str
+    called: str
+    refused: str
 
 
 class _Source(NamedTuple):
@@ -244,50 +266,67 @@ class _Source(NamedTuple):
     table: str
     column: str
     bucket: str
-    counts: str
+    counts: Sequence[str]
     condition: str = "true"
 
 
-BUCKET_COUNTS = "r.requests, r.refused, r.units, r.fraction"
-RECORD_COUNTS = "1 AS requests, 0 AS refused, r.units, r.fraction"
-REFUSED_COUNTS = "0 AS requests, r.refused, 0 AS units, 0 AS fraction"
+BUCKET_COUNTS = [f"r.{name}" for name in COUNTS]
+RECORD_COUNTS = ["1", "0", "r.units", "r.fraction"]
+SUMS = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in COUNTS)
+IN_TABLE = _InSql("s.low", "s.high", "s.called", "s.refused")
+FEW = 4
 
 SOURCES = {
     MONTH_US: _Source("usage_months", "month", "r.month", BUCKET_COUNTS),
     DAY_US: _Source("usage_days", "day", "r.day", BUCKET_COUNTS),
     HOUR_US: _Source("usage_hours", "hour", "r.hour", BUCKET_COUNTS),
     QUARTER_US: _Source("usage_records", "called_at", f"r.called_at - r.called_at % {QUARTER_US}", RECORD_COUNTS),
-    0: _Source("usage_records", "called_at", "s.low", RECORD_COUNTS),
-    CUT_HOURS: _Source("usage_hours", "hour", "r.hour", REFUSED_COUNTS, "r.refused > 0"),
+    0: _Source("usage_records", "called_at", "{low}", RECORD_COUNTS),
+    CUT_HOURS: _Source("usage_hours", "hour", "r.hour", BUCKET_COUNTS, "r.refused > 0"),
 }
 
 
-async def _sums(keys: _Keys, spans: Mapping[int, list[Span]], grouping: str) -> list[dict[str, Any]]:
+async def _sums(keys: _Keys, spans: Spans) -> list[dict[str, Any]]:
     """The sums of what keys counted in spans, in one statement."""
-    if not spans:
-        return []
     database = connection()
     parameters = Parameters(database.capabilities.dialect)
     tables = [f"k AS MATERIALIZED ({keys.sql(parameters)})"]
     branches = []
-    for number, (width, found) in enumerate(spans.items()):
-        tables.append(f"s{number} AS MATERIALIZED ({parameters.table(('low', 'high'), found)})")
-        branches.append(_branch(SOURCES[width], f"s{number}", width, parameters))
-    sums = ", ".join(f"SUM({name}) AS {name}" for name in COUNTS)
-    odd = [start for width in (QUARTER_US, 0) for start, _ in spans.get(width, ())]
-    rows = await database.execute_query_dict(
-        f"WITH {', '.join(tables)} SELECT {grouping}, {sums} FROM ({' UNION ALL '.join(branches)}) AS counted"
-        f" GROUP BY {grouping}{_dropped_too(grouping) if odd else ''}",
-        parameters.values,
-    )
+    for width, found in spans.items():
+        if width == 0 and len(found) <= FEW:
+            branches += [_branch_of_span(keys, span, parameters) for span in found]
+        else:
+            tables.append(f"s{len(tables)} AS MATERIALIZED ({parameters.table(Span._fields, [tuple(span) for span in found])})")
+            branches.append(_branch(keys, width, IN_TABLE, f"k CROSS JOIN s{len(tables) - 1} AS s", parameters))
+    groups = ", ".join(keys.grouping)
+    sums = keys.grouped(f"SELECT {groups}, {SUMS} FROM ({' UNION ALL '.join(branches)}) AS counted GROUP BY {groups}")
+    odd = [span.low for width in (QUARTER_US, 0) for span in spans.get(width, ())]
+    dropped = _dropped_too(len(keys.columns)) if odd else ""
+    rows = await database.execute_query_dict(f"WITH {', '.join(tables)} {sums}{dropped}", parameters.values)
     return _undropped(rows, min(odd)) if odd else rows
 
 
-def _dropped_too(grouping: str) -> str:
+def _branch_of_span(keys: _Keys, span: Span, parameters: Parameters) -> str:
+    """Of single calls, with the span's own instants: by them PostgreSQL knows which weeks' tables to leave alone."""
+    low, high, called, refused = (f"CAST({parameters.place(value)} AS BIGINT)" for value in span)
+    return _branch(keys, 0, _InSql(low, high, called, refused), "k", parameters)
+
+
+def _branch(keys: _Keys, width: int, span: _InSql, read_for: str, parameters: Parameters) -> str:
+    source = SOURCES[width]
+    groups = {"number": "k.number", "width": str(width), "bucket": source.bucket.format(low=span.low)}
+    times = (span.called, span.refused, span.called, span.called)
+    columns = [f"{groups[name]} AS {name}" for name in keys.grouping]
+    columns += [f"{n} * {count} AS {name}" for n, count, name in zip(times, source.counts, COUNTS, strict=True)]
+    within = f"r.{source.column} >= {span.low} AND r.{source.column} < {span.high}"
+    matching = f"r.key_id = k.id AND {within} AND {source.condition}"
+    return f"SELECT {', '.join(columns)} FROM {read_for} CROSS JOIN {parameters.each(source.table, matching)}"
+
+
+def _dropped_too(groups: int) -> str:
     """One row more, of no group: until when records were dropped, as its first count."""
-    groups = ", ".join("NULL" for _ in grouping.split(","))
-    others = ", ".join("0" for _ in COUNTS[1:])
-    return f" UNION ALL SELECT {groups}, until, {others} FROM dropped_records"
+    columns = ", ".join(["NULL"] * groups + ["until"] + ["0"] * (len(COUNTS) - 1))
+    return f" UNION ALL SELECT {columns} FROM dropped_records"
 
 
 def _undropped(rows: Sequence[dict[str, Any]], since: int) -> list[dict[str, Any]]:
@@ -299,11 +338,3 @@ def _undropped(rows: Sequence[dict[str, Any]], since: int) -> list[dict[str, Any
         else:
             groups.append(row)
     return groups
-
-
-def _branch(source: _Source, spans: str, width: int, parameters: Parameters) -> str:
-    matching = f"r.key_id = k.id AND r.{source.column} >= s.low AND r.{source.column} < s.high AND {source.condition}"
-    return (
-        f"SELECT k.owner, k.part, {width} AS width, {source.bucket} AS bucket, {source.counts}"
-        f" FROM k CROSS JOIN {spans} AS s CROSS JOIN {parameters.each(source.table, matching)}"
-    )
