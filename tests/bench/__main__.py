@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
 import uvloop
 
-from tests.bench import authorize, flood, proxy, tiles
+from tests.bench import authorize, flood, growth, proxy, tiles
 from tests.bench.load import GENERATOR
 from tests.databases import PostgresDatabases, durable_postgres_server
 
@@ -27,6 +28,7 @@ class Section(StrEnum):
     PROXY = "proxy"
     FLOOD = "flood"
     TILES = "tiles"
+    GROWTH = "growth"
 
 
 class Run(Protocol):
@@ -38,18 +40,26 @@ RUNS: dict[Section, Run] = {
     Section.PROXY: proxy.run,
     Section.FLOOD: flood.run,
     Section.TILES: tiles.run,
+    Section.GROWTH: growth.run,
 }
+SHORT = [section for section in Section if section is not Section.GROWTH]
 
 
 def main(
-    sections: Annotated[list[Section] | None, typer.Argument(help="which tables; all unless some are named")] = None,
+    sections: Annotated[
+        list[Section] | None,
+        typer.Argument(help="which tables; unless some are named all but growth, which takes long"),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="how often each is measured; the median counts")] = 3,
     seconds: Annotated[int, typer.Option(min=1, help="how long, each time")] = 3,
+    records: Annotated[int, typer.Option(min=1, help="how many calls growth goes up to")] = growth.LARGE,
+    keep: Annotated[Path | None, typer.Option(help="where growth keeps what it seeded, and finds it again")] = None,
 ) -> None:
     print(f"load from {GENERATOR} on the same machine, which has {os.cpu_count()} cores ({platform.machine()})")
     print(f"load average before: {os.getloadavg()[0]:.2f}; medians of {rounds} rounds of {seconds} s", flush=True)
     with databases() as postgres:
-        for section in sections or list(Section):
+        RUNS[Section.GROWTH] = partial(growth.run, records=records, kept=keep)
+        for section in sections or SHORT:
             uvloop.run(one(section, postgres, rounds, seconds))
 
 

@@ -18,13 +18,13 @@ import httpx2
 from gateway.clock import now
 from gateway.seeding import OWNER, PASSWORD, PERIOD
 from tests.bench import load, servers
-from tests.bench.callers import Caller, Project
+from tests.bench.callers import Caller
 from tests.bench.load import Answers
 from tests.bench.seeded import Seeded, seeded_databases
 from tests.bench.servers import Server, cpu_seconds
 from tests.bench.tables import Goal, print_goals, print_table
-from tests.documents import document
 
+OPERATIONS = Path(__file__).parents[2] / "graphql" / "operations"
 SMALL, LARGE = 100_000, 10_000_000
 PERIODS = 200
 FEWEST_DAYS, MOST_DAYS = 60, 160
@@ -33,7 +33,9 @@ CONNECTIONS = 16
 TABLE = "issued keys by total, odd period"
 TILES, SERIES, LAST_CALLS, INGEST = "tiles", "report by the day, odd period", "last calls of 100 keys", "metered calls"
 P99_MS, GROWTH = 150, 2
-LAST_CALLED = "query($projectId: ID!) { project(id: $projectId) { issuedKeys(first: 100) { nodes { id lastUsedAt } } } }"
+LAST_CALLED = (
+    "query($projectId: ID!) { project(id: $projectId) { issuedKeys(first: 100) { nodes { id lastUsedAt } } } }"
+)
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,7 @@ class Site:
 
     async def measure(self, question: str, connections: int, seconds: float) -> Figure:
         before = self._spent()
-        answers = await load.load(
-            self.server.url, self.questions[question], connections=connections, seconds=seconds
-        )
+        answers = await load.load(self.server.url, self.questions[question], connections=connections, seconds=seconds)
         if answers.refused or answers.broken or not answers.number:
             raise RuntimeError(f"{question}: {answers}")
         spent = [1000 * (late - early) / answers.number for early, late in zip(before, self._spent(), strict=True)]
@@ -72,9 +72,11 @@ class Site:
         return cpu_seconds(self.server.pid), database
 
 
-async def run(folder: Path, _: str, *, rounds: int, seconds: float, records: int = LARGE) -> None:
-    sizes = [min(SMALL, records), records]
-    async with seeded_databases(folder, sizes) as databases:
+async def run(
+    folder: Path, _: str, *, rounds: int, seconds: float, records: int = LARGE, kept: Path | None = None
+) -> None:
+    """What is seeded goes with the folder, unless it is kept in another."""
+    async with seeded_databases(kept or folder, [SMALL, records]) as databases:
         for name in ("sqlite", "postgres"):
             pair = [database for database in databases if database.name == name]
             await _compare(pair, rounds, seconds)
@@ -108,7 +110,7 @@ async def _open(database: Seeded) -> AsyncIterator[Site]:
         httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client,
     ):
         owner = await _signed_in(client, OWNER)
-        projects = (await owner.ask("{ viewer { projects { nodes { id } } } }"))["viewer"]["projects"]["nodes"]
+        projects = (await owner.ask("{ projects(first: 20) { nodes { id } } }"))["projects"]["nodes"]
         ids = [project["id"] for project in projects]
         holders = [await _signed_in(client, f"user{number}@seed.example.com") for number in range(1, HOLDERS + 1)]
         yield Site(database, server, {**_questions(server, owner, ids), INGEST: await _calls(server, holders)})
@@ -121,19 +123,25 @@ async def _signed_in(client: httpx2.AsyncClient, email: str) -> Caller:
 
 def _questions(server: Server, owner: Caller, project_ids: Sequence[str]) -> dict[str, list[bytes]]:
     by_total = {"first": 20, "orderBy": {"field": "TOTAL", "direction": "DESC"}}
-    asked = {
-        TABLE: (document("pages/issued_keys"), by_total),
-        TILES: (document("pages/template_tiles"), {}),
-        SERIES: (document("analysts/usage_series"), {"granularity": "DAY", "timeZone": "UTC"}),
+    asked: dict[str, tuple[str, dict[str, Any]]] = {
+        TABLE: (_document("pages/issued_keys"), by_total),
+        TILES: (_document("pages/template_tiles"), {}),
+        SERIES: (_document("analysts/usage_series"), {"granularity": "DAY", "timeZone": "UTC"}),
         LAST_CALLS: (LAST_CALLED, {}),
     }
     return {
         name: [
-            _asking(server, owner, query, {**variables, "projectId": project_ids[n % len(project_ids)], "period": period})
+            _asking(
+                server, owner, query, {**variables, "projectId": project_ids[n % len(project_ids)], "period": period}
+            )
             for n, period in enumerate(_odd_periods())
         ]
         for name, (query, variables) in asked.items()
     }
+
+
+def _document(name: str) -> str:
+    return (OPERATIONS / f"{name}.graphql").read_text()
 
 
 def _asking(server: Server, owner: Caller, query: str, variables: dict[str, Any]) -> bytes:
@@ -157,11 +165,11 @@ def _odd(at: datetime, chance: random.Random) -> datetime:
 
 async def _calls(server: Server, holders: Sequence[Caller]) -> list[bytes]:
     """What a proxy sends that asks about a call, with each of these people's keys."""
-    query = "{ viewer { issuedKeys(first: 20) { nodes { id project { id } } } } }"
+    query = "{ viewer { keys(first: 20) { nodes { id project { id } } } } }"
     told = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/v1/items/42"}
     sent = []
     for holder in holders:
-        for key in (await holder.ask(query))["viewer"]["issuedKeys"]["nodes"]:
+        for key in (await holder.ask(query))["viewer"]["keys"]["nodes"]:
             token = (await holder.do("keyReveal", "token", keyId=key["id"]))["token"]
             url = f"{server.url}/authorize/{key['project']['id']}?from=forwarded"
             sent.append(load.request("GET", url, {"Authorization": f"Bearer {token}", **told}))
@@ -202,6 +210,8 @@ def _goals(name: str, figures: dict[str, list[list[Figure]]]) -> list[Goal]:
         p50 = [full.answers.p50_ms / few.answers.p50_ms for few, full in rounds]
         cost = [full.cost_ms / few.cost_ms for few, full in rounds]
         p99 = [full.answers.p99_ms / few.answers.p99_ms for few, full in rounds]
-        goals += [Goal(f"{name}: {question}: growth of {what}", each, at_most=most)
-                  for what, each in (("p50", p50), ("p99", p99), ("CPU time", cost))]
+        goals += [
+            Goal(f"{name}: {question}: growth of {what}", each, at_most=most)
+            for what, each in (("p50", p50), ("p99", p99), ("CPU time", cost))
+        ]
     return goals

@@ -19,6 +19,13 @@ class Goal:
     at_most: float | None = None
 
     @property
+    def bound(self) -> str:
+        """Nothing, where it is only told."""
+        if self.at_least is not None:
+            return f">= {self.at_least:.2f}"
+        return f"<= {self.at_most:.2f}" if self.at_most is not None else ""
+
+    @property
     def is_reached(self) -> bool:
         found = median(self.each)
         return (self.at_least is None or found >= self.at_least) and (self.at_most is None or found <= self.at_most)
@@ -55,7 +62,7 @@ def print_figures(title: str, figures: Figures, references: Mapping[str, str], *
         rows = [
             (name, _cells(figures, name, connections, list(present.values()), has_extra=bool(extra))) for name in names
         ]
-        _print_rows(headings, rows)
+        print_table(headings, rows)
 
 
 def print_goals(goals: Sequence[Goal]) -> None:
@@ -63,13 +70,13 @@ def print_goals(goals: Sequence[Goal]) -> None:
     measured = [goal for goal in goals if goal.each]
     if measured:
         print()
-        _print_rows(["wanted", "median", "lowest", "highest", ""], [(goal.what, _judged(goal)) for goal in measured])
+        print_table(["wanted", "median", "lowest", "highest", ""], [(goal.what, _judged(goal)) for goal in measured])
 
 
 def _judged(goal: Goal) -> list[str]:
-    wanted = f">= {goal.at_least:.2f}" if goal.at_least is not None else f"<= {goal.at_most:.2f}"
     numbers = [f"{number:.2f}" for number in (median(goal.each), min(goal.each), max(goal.each))]
-    return [wanted, *numbers, "reached" if goal.is_reached else "NOT REACHED"]
+    judged = "reached" if goal.is_reached else "NOT REACHED"
+    return [goal.bound, *numbers, judged if goal.bound else ""]
 
 
 def _cells(figures: Figures, name: str, connections: int, references: Sequence[str], *, has_extra: bool) -> list[str]:
@@ -93,7 +100,7 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
 
 
-def _print_rows(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:
     first = max(len(name) for name, _ in rows)
     widths = [max(len(heading), *(len(cells[n]) for _, cells in rows)) for n, heading in enumerate(headings)]
     for name, cells in [("", headings), *rows]:
