@@ -40,25 +40,36 @@ from gateway.signing import Keyring, SessionSigner
 from gateway.upstreams import UpstreamAllow
 from schema import root
 from schema.context import Context, Services
+from schema.kept.front import FrontDoor
+from schema.kept.keeping import REVISION, Keeping
 from schema.transport.call import request_id_of
 from schema.transport.credentials import CSRF_HEADER, Credentials
 from schema.transport.errors import Refused
 from schema.transport.view import GraphQLView
 
+GRAPHQL = b"/graphql"
+MEGABYTE = 1_000_000
+
 log = structlog.get_logger(__name__)
 
 
 class Application(Starlette):
-    """Starlette for all but the data plane, which would pay for its routing and middleware with every call."""
+    """Starlette for all but calls with keys and kept answers, which would pay for its routing and middleware."""
 
     data_plane: DataPlane
+    front_door: FrontDoor | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = b"" if scope["type"] == "lifespan" else path_of(scope)
         if path.startswith(PREFIXES):
             await self.data_plane(path, scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return
+        if path == GRAPHQL and self.front_door and scope["type"] == "http":
+            going_on = await self.front_door.answer(scope, receive, send)
+            if going_on is None:
+                return
+            receive = going_on
+        await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, int]] = ()) -> Application:
@@ -70,11 +81,15 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
     """
     services = assembled(settings or Settings())
     settings = services.settings
+    executable = root.build(settings)
+    kept_bytes = settings.kept_answers_megabytes * MEGABYTE
+    keeping = Keeping(executable, services.log, services.cursors, services.measures, kept_bytes)
     view = GraphQLView(
-        root.build(settings),
+        executable,
         Gateway(services),
         public_url=settings.public_url,
         allowed_origins=settings.allowed_origins,
+        keeper=keeping,
     )
 
     @asynccontextmanager
@@ -96,6 +111,7 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
         exception_handlers=http.EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
+    app.front_door = FrontDoor(keeping) if keeping.is_on else None
     app.router.redirect_slashes = False  # a path is taken as it is, or not at all
     app.state.stop = view.stop
     return app
@@ -132,7 +148,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         events, records = timedelta(days=settings.event_retention_days), Retention(settings.record_retention_days)
         async with (
             events_log.running(partial(database.apart, url)),
-            notices.waking(url, events_log.wake),
+            notices.waking(url, events_log.look),
             housekeeping.running(events_log, events, records),
         ):
             yield
@@ -213,8 +229,8 @@ def _cors(settings: Settings) -> list[Middleware]:
             http.Cors,
             allow_origins=Credentials(settings.public_url, settings.allowed_origins).origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Last-Event-ID", REQUEST_ID, CSRF_HEADER],
+            allow_headers=["Authorization", "If-None-Match", "Last-Event-ID", REQUEST_ID, CSRF_HEADER, REVISION],
             allow_credentials=True,
-            expose_headers=[REQUEST_ID, "Retry-After", "Content-Disposition"],
+            expose_headers=[REQUEST_ID, REVISION, "ETag", "Retry-After", "Content-Disposition"],
         )
     ]

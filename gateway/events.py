@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -135,13 +135,16 @@ class Cursors:
     def give(self, position: int) -> str:
         return self._sealer.seal_text("event cursor", position.to_bytes(8))
 
-    async def take(self, cursor: str) -> int:
-        """The position of a cursor. Raises BadInput for one that we never gave, CursorExpired."""
+    def position(self, cursor: str) -> int:
+        """What a cursor says, whatever has become of the log. Raises BadInput for one that we never gave."""
         try:
-            position = int.from_bytes(self._sealer.open_text("event cursor", cursor))
+            return int.from_bytes(self._sealer.open_text("event cursor", cursor))
         except Unsealable:
             raise BadInput("This is no event cursor of this gateway.") from None
-        edge = await EventHead.get(id=1)
+
+    async def take(self, cursor: str) -> int:
+        """The position of a cursor. Raises BadInput for one that we never gave, CursorExpired."""
+        position, edge = self.position(cursor), await EventHead.get(id=1)
         if position > edge.position:
             raise CursorExpired(ANOTHER_LOG)
         if position < edge.pruned_to:
@@ -149,14 +152,26 @@ class Cursors:
         return position
 
 
+class Listener(Protocol):
+    """Who is told of events at once as they are read, before anybody is told that the log was."""
+
+    def heard(self, events: Sequence[Event]) -> None:
+        """These came, in order; each is told once."""
+
+    def begun(self) -> None:
+        """The log goes on from somewhere else: what was heard before says nothing of the present."""
+
+
 class EventLog:
     """The tail of the log in this process: read once, handed to every follower."""
 
     def __init__(self) -> None:
+        self._listeners: list[Listener] = []
         self._recent: deque[Event] = deque(maxlen=RECENT)
         self._place = Place(0, None)
         self._beginnings = 0
         self._read_at = float("-inf")
+        self._changed_at = float("-inf")
         self._was_read = asyncio.Event()
         self._is_unreadable = asyncio.Event()
         self._woken = asyncio.Event()
@@ -172,8 +187,21 @@ class EventLog:
         """Whether all is known that was true a second ago."""
         return time.monotonic() - self._read_at < FRESH_SECONDS
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all is known that this process has committed, and all that was true a second ago."""
+        return self._read_at > self._changed_at and self.is_fresh
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
     def wake(self) -> None:
-        """Says that there may be something new; called after a commit."""
+        """Says that this process may have appended something; called after a commit, before it is acknowledged."""
+        self._changed_at = time.monotonic()
+        self._woken.set()
+
+    def look(self) -> None:
+        """Says that another process may have appended something."""
         self._woken.set()
 
     @asynccontextmanager
@@ -192,11 +220,24 @@ class EventLog:
 
     async def readable(self) -> None:
         """Returns at once where the log is fresh, else once it is again. Raises Unavailable after a second."""
+        await self._until_read(lambda: self.is_fresh)
+
+    async def settled(self) -> None:
+        """Returns once all is known that this process has committed by now. Raises Unavailable after a second."""
+        changed_at = self._changed_at
+        await self._until_read(lambda: self._read_at > changed_at and self.is_fresh)
+
+    async def reached(self, position: int) -> None:
+        """Returns once the log is known up to there, or all of it is known that there is. Raises Unavailable."""
+        asked_at = time.monotonic()
+        await self._until_read(lambda: self.position >= position or self._read_at > asked_at)
+
+    async def _until_read(self, is_enough: Callable[[], bool]) -> None:
         try:
             async with asyncio.timeout(FRESH_SECONDS):  # wait_for can miss that it is cancelled
-                while not self.is_fresh:
+                while not is_enough():
                     self._was_read.clear()
-                    self.wake()
+                    self.look()
                     await self._was_read.wait()
         except TimeoutError as error:
             raise Unavailable("What is true now could not be read in time; try again.") from error
@@ -279,6 +320,8 @@ class EventLog:
                 async with self._grown:  # both together: followers count back from the position
                     self._recent.extend(events)
                     self._place = Place(events[-1].position, events[-1])
+                    for listener in self._listeners:
+                        listener.heard(events)
                     self._grown.notify_all()
             if is_all(events):
                 self._know(asked_at)
@@ -291,6 +334,8 @@ class EventLog:
             self._recent.clear()
             self._place = place
             self._beginnings += 1
+            for listener in self._listeners:
+                listener.begun()
             self._grown.notify_all()
         self._know(asked_at)
 

@@ -78,6 +78,15 @@ def in_states(states: Iterable[KeyState], now: datetime) -> Q:
     return found | Q(state__in=LIVING) & due if KeyState.EXPIRED in wanted else found
 
 
+async def next_expiry(after: datetime, project_ids: Iterable[str] | None) -> datetime | None:
+    """When the first of the living keys expires after that instant, of these projects or of all; None if none will."""
+    found = IssuedKey.filter(state__in=LIVING, expires_at__gt=after)
+    if project_ids is not None:
+        found = found.filter(project_id__in=list(project_ids))
+    first = await found.order_by("expires_at").first()
+    return first.expires_at if first else None
+
+
 # Making
 
 

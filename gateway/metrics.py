@@ -30,6 +30,10 @@ class Measures:
         "group_calls",
         "group_seconds",
         "groups_within",
+        "kept_bytes",
+        "kept_evicted",
+        "kept_given",
+        "kept_made",
         "operations",
         "refused",
         "remembered_tokens",
@@ -53,6 +57,13 @@ class Measures:
         """Groups by how long their transaction took; the last are those that took longer than any bound."""
         self.operations: Counter[tuple[str, str]] = Counter({("levels", ""): 0})
         """Queries and mutations of the API, by the way that they ran and, where it was the ordinary one, why."""
+        self.kept_given = 0
+        """Queries that were answered with bytes that were kept."""
+        self.kept_made = 0
+        """Queries that were run, and whose answers may be kept."""
+        self.kept_evicted = 0
+        """Answers that made room for others."""
+        self.kept_bytes = 0
         self.remembered_tokens: Callable[[], int] = lambda: 0
         """Asks how many tokens are remembered as good."""
 
@@ -99,6 +110,14 @@ class Samples(Collector):
         yield GaugeMetricFamily(
             "tessera_remembered_tokens", "Tokens that this process remembers as good.", sums.remembered_tokens()
         )
+        yield CounterMetricFamily("tessera_kept_answers_hits", "Queries answered with kept bytes.", sums.kept_given)
+        yield CounterMetricFamily(
+            "tessera_kept_answers_misses", "Queries that were run and whose answers may be kept.", sums.kept_made
+        )
+        yield CounterMetricFamily(
+            "tessera_kept_answers_evictions", "Kept answers that made room for others.", sums.kept_evicted
+        )
+        yield GaugeMetricFamily("tessera_kept_answers_bytes", "What is kept of answers, in bytes.", sums.kept_bytes)
         yield CounterMetricFamily("tessera_calls_allowed", "Calls that this process let through.", sums.allowed)
         yield _by_status("tessera_calls_refused", "Calls that this process refused.", sums.refused)
         yield _by_status(

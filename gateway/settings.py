@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     event_retention_days: int = Field(default=90, ge=1)
     record_retention_days: int = Field(default=400, ge=2)
 
+    kept_answers_megabytes: int = Field(default=64, ge=0)
+    """Of answers to queries that are kept in memory, in each process; 0 keeps none."""
+
     processes: int = Field(default=1, ge=1)
     """Over how many gateway processes a rate per second is shared; `serve` counts its workers unless it is set."""
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from gateway import clock
 from gateway.app import create_app
-from gateway.events import Cursors
+from gateway.events import Cursors, head
 from gateway.permissions import Actor, Permission
 from gateway.settings import Settings
 from gateway.signing import SessionSigner
@@ -68,6 +68,12 @@ class Stage:
         if permissions:
             await join(self.project, entered.actor, await role(self.project, *permissions, name=name))
         return entered
+
+    async def hear(self) -> None:
+        """Returns once the gateway knows of all that the log tells, though another process did it."""
+        revision = {"Tessera-Revision": CURSORS.give(await head())}
+        answer = await self.http.post("/graphql", json={"query": "{ __typename }"}, headers=revision)
+        assert answer.status_code == 200, answer.text
 
     async def event_cursor(self) -> str:
         """The present position of the log, as a page is told it."""

@@ -44,7 +44,7 @@ def operation_of(payload: object) -> Operation:
 async def requested(request: Request, limit_bytes: int) -> Operation:
     """The operation of a GET or POST. Raises BadInput, and Refused for a wrong or too large body."""
     if request.method == "GET":
-        return operation_of(_from_url(request.query_params))
+        return operation_of(from_url(request.query_params))
     _check_content_type(request.headers.get("content-type", ""))
     return operation_of(json_of(await _body(request, limit_bytes), "The body"))
 
@@ -58,7 +58,7 @@ def json_of(text: bytes | str, what: str) -> object:
     return parsed
 
 
-def _from_url(parameters: Mapping[str, str]) -> dict[str, object]:
+def from_url(parameters: Mapping[str, str]) -> dict[str, object]:
     payload: dict[str, object] = dict(parameters)
     for name in ("variables", "extensions"):
         if text := parameters.get(name):

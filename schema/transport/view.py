@@ -27,6 +27,7 @@ from schema.transport.call import ActorT, Application, Call, SessionCookie, addr
 from schema.transport.credentials import COOKIE, Credentials
 from schema.transport.documents import LimitedSchema
 from schema.transport.errors import INTERNAL, Refused, bare, fault, refused
+from schema.transport.keeping import Asked, Keeper, KeepsNothing
 from schema.transport.operation import Operation, requested
 from schema.transport.sse import EventStream
 from schema.transport.websocket import Connection, Socket, Wire
@@ -51,12 +52,14 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
         *,
         public_url: str,
         allowed_origins: Iterable[str] = (),
+        keeper: Keeper | None = None,
         comment_seconds: float = 15.0,
         connection_init_seconds: float = 10.0,
     ) -> None:
         self._schema = schema
         self._application = application
         self._credentials = Credentials(public_url, allowed_origins)
+        self._keeper = keeper or KeepsNothing()
         self._comment_seconds = comment_seconds
         self._stopping = asyncio.Event()
         super().__init__(
@@ -136,11 +139,12 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
         if _is_for_the_page(request):
             return explorer.page()
         media_type = negotiated(request.headers.get("accept"))
-        address = address_of(request)
+        moment, address = self._keeper.moment(), address_of(request)
         is_stream = media_type is MediaType.EVENT_STREAM
         actor = await self._application.authenticate(self._credentials.token(request), address)
         operation = await requested(request, self._schema.limits.body_bytes)
-        _check_kind(execution.kind(self._schema, operation), request.method, media_type)
+        kind = execution.kind(self._schema, operation)
+        _check_kind(kind, request.method, media_type)
         call = self._application.context(
             actor=actor,
             request_id=request_id,
@@ -148,7 +152,9 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
             last_event_id=request.headers.get("last-event-id") or None,
             accepts_cookies=not is_stream,
         )
-        return self._stream(operation, call) if is_stream else await self._single(operation, call, media_type)
+        if is_stream:
+            return self._stream(operation, call)
+        return await self._single(Asked(request, operation, kind, media_type, actor, moment), call)
 
     def _stream(self, operation: Operation, call: Call[ActorT]) -> Response:
         return EventStream(
@@ -159,12 +165,14 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
             comment_seconds=self._comment_seconds,
         )
 
-    async def _single(self, operation: Operation, call: Call[ActorT], media_type: MediaType) -> Response:
-        answer = await execution.answer(self._schema, operation, call)
+    async def _single(self, asked: Asked, call: Call[ActorT]) -> Response:
+        if kept := await self._keeper.found(asked):
+            return kept
+        answer, media_type = await execution.answer(self._schema, asked.operation, call), asked.media_type
         response = Response(orjson.dumps(answer.body), answer.status(media_type), NOT_STORED, media_type)
         if call.session_cookie:
             response.headers.append("Set-Cookie", self._credentials.set_cookie(call.session_cookie))
-        return response
+        return await self._keeper.answered(asked, answer, response)
 
     def _gateway_refusal(self, error: TesseraError, request: Request, request_id: str) -> Response:
         response = _refusal(refused(error), request_id)
