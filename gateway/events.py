@@ -190,7 +190,7 @@ class EventLog:
     @property
     def is_settled(self) -> bool:
         """Whether all is known that this process has committed, and all that was true a second ago."""
-        return self._read_at > self._changed_at and self.is_fresh
+        return self._read_at > self._changed_at and time.monotonic() - self._read_at < FRESH_SECONDS
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)

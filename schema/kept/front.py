@@ -5,128 +5,145 @@ token that isn't known yet, a body in parts.
 """
 
 import time
+from functools import lru_cache
+from os import urandom
 from typing import NamedTuple
-from uuid import uuid4
 
 from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway import clock
 from gateway.errors import BadInput
-from schema.kept.keeping import NOT_STORED, TO_ASK_AGAIN, Keeping, matches, question_of
-from schema.kept.store import Kept
+from schema.kept.keeping import NOT_STORED, TO_ASK_AGAIN, Keeping, matches, variables_of
+from schema.kept.store import Kept, Question
 from schema.transport.accept import MediaType, negotiated
 from schema.transport.call import VISIBLE_ASCII
 from schema.transport.errors import Refused
 from schema.transport.operation import Operation, from_url, json_of, operation_of
 
 BEARER = b"Bearer "
+JSON = b"application/json"
 ELSEWHERE = frozenset({b"cookie", b"origin", b"tessera-revision", b"expect", b"upgrade"})
-"""Headers that say more than is understood here."""
-REMEMBERED_ACCEPTS = 256
+"""Header fields that say more than is understood here."""
+LONGEST_SPELLING, SPELLINGS = 4096, 1024
+"""Of texts that are remembered as what they ask, 4 MB at most."""
+ACCEPTS = 256
 
 Fields = list[tuple[bytes, bytes]]
-
-
-class Head(NamedTuple):
-    """What a plain call says before its body."""
-
-    token: bytes | None
-    accept: str | None
-    request_id: str | None
-    if_none_match: str | None
+Head = dict[bytes, bytes]
 
 
 class FrontDoor:
     def __init__(self, keeping: Keeping) -> None:
         self._keeping = keeping
-        self._media_types: dict[str | None, MediaType] = {}
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """None where it was answered; else how the call is received from here on."""
         head = head_of(scope)
         if head is None or not self._keeping.log.is_settled:
             return receive
-        viewer_id = self._viewer(head.token)
-        if viewer_id is None:
-            return receive
         message = await receive()
-        kept = self._found(scope, head, viewer_id, message)
+        kept = self._found(scope, head, message)
         if kept is None:
             return again(message, receive)
-        await give(kept, head, self._media_types[head.accept], scope, send)
+        await give(kept, head, scope, send)
         return None
 
-    def _viewer(self, token: bytes | None) -> str | None:
-        return "" if token is None else self._keeping.viewers.find(token, now())
+    def _found(self, scope: Scope, head: Head, message: Message) -> Kept | None:
+        """Nothing here waits: what is true when it begins is true when it ends."""
+        instant = now()
+        viewer_id = self._viewer(head, instant)
+        if viewer_id is None or not self._keeping.log.is_settled:
+            return None
+        question = _question(scope, head, viewer_id, message)
+        return self._keeping.standing(question, instant) if question else None
 
-    def _found(self, scope: Scope, head: Head, viewer_id: str, message: Message) -> Kept | None:
-        try:
-            operation, media_type = asked(scope, message), self._media_type(head.accept)
-        except (BadInput, Refused):
-            return None  # for the view to say
-        if operation is None or operation.extensions or not self._keeping.log.is_settled:
-            return None  # while the body came, this process may have committed something
-        return self._keeping.standing(question_of(viewer_id, media_type, operation), now())
-
-    def _media_type(self, accept: str | None) -> MediaType:
-        """Raises Refused."""
-        found = self._media_types.get(accept)
-        if found is None:
-            if len(self._media_types) >= REMEMBERED_ACCEPTS:
-                self._media_types.clear()
-            found = self._media_types[accept] = negotiated(accept)
-        return found
+    def _viewer(self, head: Head, instant: int) -> str | None:
+        authorization = head.get(b"authorization")
+        if authorization is None:
+            return ""
+        if not authorization.startswith(BEARER):
+            return None
+        return self._keeping.viewers.find(authorization[len(BEARER) :], instant)
 
 
 def head_of(scope: Scope) -> Head | None:
-    """None where the call isn't plain."""
-    seen: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in ELSEWHERE or name in seen:
-            return None
-        seen[name] = value
-    authorization = seen.get(b"authorization")
-    if authorization is not None and not authorization.startswith(BEARER):
-        return None
-    if scope["method"] == "POST" and seen.get(b"content-type") != b"application/json":
-        return None
-    given = _text(seen.get(b"x-request-id"))
-    return Head(
-        token=authorization[len(BEARER) :] if authorization is not None else None,
-        accept=_text(seen.get(b"accept")),
-        request_id=given if given and VISIBLE_ASCII.fullmatch(given) else None,
-        if_none_match=_text(seen.get(b"if-none-match")),
-    )
+    """The header fields of a plain call; None where it isn't one."""
+    fields = scope["headers"]
+    head: Head = dict(fields)
+    is_plain = len(head) == len(fields) and ELSEWHERE.isdisjoint(head)
+    return head if is_plain and (scope["method"] == "GET" or head.get(b"content-type") == JSON) else None
 
 
-def asked(scope: Scope, message: Message) -> Operation | None:
-    """The operation, where it came whole. Raises BadInput."""
+class Spelled(NamedTuple):
+    """What a text asks, whoever asks it."""
+
+    query: str
+    name: str | None
+    variables: bytes
+
+
+def _question(scope: Scope, head: Head, viewer_id: str, message: Message) -> Question | None:
+    """None where the view has to say what is wrong, or more is to come."""
+    try:
+        media_type, spelled = _media_type(head.get(b"accept")), _spelled(scope, message)
+    except (BadInput, Refused):
+        return None
+    return Question(viewer_id, media_type, spelled.query, spelled.name, spelled.variables) if spelled else None
+
+
+def _spelled(scope: Scope, message: Message) -> Spelled | None:
+    """Raises BadInput."""
     if scope["method"] == "GET":
-        return operation_of(from_url(QueryParams(scope["query_string"])))
+        text: bytes = scope["query_string"]
+        return (_of_url if len(text) <= LONGEST_SPELLING else _of_url.__wrapped__)(text)
     if scope["method"] != "POST" or message["type"] != "http.request" or message.get("more_body"):
         return None
-    return operation_of(json_of(message["body"], "The body"))
+    body: bytes = message["body"]
+    return (_of_body if len(body) <= LONGEST_SPELLING else _of_body.__wrapped__)(body)
 
 
-async def give(kept: Kept, head: Head, media_type: MediaType, scope: Scope, send: Send) -> None:
-    fields: Fields = [
-        (b"content-type", media_type.encode()),
-        (b"x-request-id", (head.request_id or uuid4().hex).encode()),
-        (b"date", clock.http_date()),
-    ]
+@lru_cache(SPELLINGS)
+def _of_body(body: bytes) -> Spelled | None:
+    return _spelling(operation_of(json_of(body, "The body")))
+
+
+@lru_cache(SPELLINGS)
+def _of_url(query_string: bytes) -> Spelled | None:
+    return _spelling(operation_of(from_url(QueryParams(query_string))))
+
+
+def _spelling(operation: Operation) -> Spelled | None:
+    if operation.extensions:
+        return None
+    return Spelled(operation.query, operation.name, variables_of(operation))
+
+
+@lru_cache(ACCEPTS)
+def _media_type(accept: bytes | None) -> MediaType:
+    """Raises Refused."""
+    return negotiated(None if accept is None else accept.decode("latin-1"))
+
+
+async def give(kept: Kept, head: Head, scope: Scope, send: Send) -> None:
+    fields: Fields = [*kept.fields, (b"x-request-id", _request_id(head)), (b"date", clock.http_date())]
     status, body = 200, kept.body
     if scope["method"] == "GET":
-        fields += TO_ASK_AGAIN_FIELDS
-        fields.append((b"etag", kept.etag.encode()))
-        if matches(head.if_none_match, kept.etag):
-            status, body, fields = 304, b"", fields[1:]
+        fields += [*TO_ASK_AGAIN_FIELDS, (b"etag", kept.etag.encode())]
+        if_none_match = head.get(b"if-none-match")
+        if if_none_match is not None and matches(if_none_match.decode("latin-1"), kept.etag):
+            status, body, fields = 304, b"", fields[len(kept.fields) :]
     else:
         fields += NOT_STORED_FIELDS
-    if status != 304:
-        fields.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
+
+
+def _request_id(head: Head) -> bytes:
+    given = head.get(b"x-request-id")
+    if given is not None and VISIBLE_ASCII.fullmatch(given.decode("latin-1")):
+        return given
+    return urandom(16).hex().encode()
 
 
 def again(message: Message, receive: Receive) -> Receive:
@@ -146,10 +163,6 @@ def now() -> int:
 
 def _fields(headers: dict[str, str]) -> Fields:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
 
 
 TO_ASK_AGAIN_FIELDS, NOT_STORED_FIELDS = _fields(TO_ASK_AGAIN), _fields(NOT_STORED)

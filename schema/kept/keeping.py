@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime
-from hashlib import sha256
 
 import orjson
 from graphql import OperationType
@@ -90,7 +89,7 @@ class Keeping:
 
     async def _keep(self, asked: Asked, reach: Reach, body: bytes) -> Response:
         self.measures.kept_made += 1
-        kept = Kept(body, etag_of(body, asked.media_type), asked.moment.revision, slots_of(reach), None)
+        kept = Kept.made(body, asked.media_type, since=asked.moment.revision, slots=slots_of(reach))
         try:
             until = await self._until(reach, asked.moment.at)
         except Unavailable:
@@ -118,8 +117,12 @@ class Keeping:
 
 
 def question_of(viewer_id: str | None, media_type: MediaType, operation: Operation) -> Question:
-    variables = orjson.dumps(operation.variables, option=orjson.OPT_SORT_KEYS) if operation.variables else b""
-    return Question(viewer_id or "", media_type, operation.query, operation.name, variables)
+    return Question(viewer_id or "", media_type, operation.query, operation.name, variables_of(operation))
+
+
+def variables_of(operation: Operation) -> bytes:
+    """The same bytes for the same variables."""
+    return orjson.dumps(operation.variables, option=orjson.OPT_SORT_KEYS) if operation.variables else b""
 
 
 def given(request: Request, kept: Kept, media_type: MediaType) -> Response:
@@ -137,7 +140,3 @@ def matches(if_none_match: str | None, etag: str) -> bool:
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or etag in ETAG.findall(if_none_match)
-
-
-def etag_of(body: bytes, media_type: MediaType) -> str:
-    return f'"{sha256(media_type.encode() + body).hexdigest()[:32]}"'

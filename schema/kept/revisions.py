@@ -42,11 +42,14 @@ class Revisions:
 
     def stands(self, since: int, slots: Slots) -> bool:
         """Whether what was read of these projects at `since`, and of accounts, is still so."""
-        if slots is None:
-            return max(self._everything, self._begun) <= since
-        if self._begun > since or self._of_no_project > since:
+        if since < self._begun:
             return False
-        return all(self._projects[slot] <= since for slot in slots)
+        if slots is None:
+            return self._everything <= since
+        for slot in slots:  # not by all(): each call with an answer that is kept comes here
+            if since < self._projects[slot]:
+                return False
+        return self._of_no_project <= since
 
     def knows(self, since: int, user_slot: int) -> bool:
         """Whether a user's sessions and keys are as they were at `since`."""

@@ -1,6 +1,7 @@
 """Where answers are kept: so many bytes of them, those that were given last."""
 
 from collections import OrderedDict
+from hashlib import sha256
 from typing import NamedTuple
 
 from gateway.metrics import Measures
@@ -32,10 +33,18 @@ class Kept(NamedTuple):
     """The bytes of an answer, and while they stand: since a revision, of these projects, until microseconds."""
 
     body: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+    """What its header says of the body."""
     etag: str
     since: int
     slots: Slots
     until: int | None
+
+    @classmethod
+    def made(cls, body: bytes, media_type: MediaType, *, since: int, slots: Slots) -> "Kept":
+        fields = ((b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body)))
+        etag = f'"{sha256(media_type.encode() + body).hexdigest()[:32]}"'
+        return cls(body, fields, etag, since, slots, None)
 
 
 class Store:

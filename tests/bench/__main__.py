@@ -17,6 +17,7 @@ import typer
 import uvloop
 
 from tests.bench import authorize, flood, growth, proxy, tiles
+from tests.bench import authorize, flood, kept, proxy, tiles
 from tests.bench.load import GENERATOR
 from tests.databases import PostgresDatabases, durable_postgres_server
 
@@ -29,6 +30,7 @@ class Section(StrEnum):
     FLOOD = "flood"
     TILES = "tiles"
     GROWTH = "growth"
+    KEPT = "kept"
 
 
 class Run(Protocol):
@@ -41,6 +43,7 @@ RUNS: dict[Section, Run] = {
     Section.FLOOD: flood.run,
     Section.TILES: tiles.run,
     Section.GROWTH: growth.run,
+    Section.KEPT: kept.run,
 }
 SHORT = [section for section in Section if section is not Section.GROWTH]
 

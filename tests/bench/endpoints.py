@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -42,6 +43,15 @@ async def nothing(request: Request) -> Response:
     await request.body()
     return Response(b"{}", media_type="application/json")
 
+
+async def same(request: Request) -> Response:
+    await request.body()
+    return Response(ANSWER, media_type="application/json")
+
+
+ANSWER = Path(os.environ.get("BENCH_ANSWER", os.devnull)).read_bytes()
+constant = Starlette(routes=[Route("/graphql", same, methods=["POST"])])
+"""The same bytes for each question, from the file BENCH_ANSWER."""
 
 framework = Starlette(routes=[Route("/authorize/{project}", empty), Route("/graphql", nothing, methods=["POST"])])
 """The least that a Starlette application can do."""
