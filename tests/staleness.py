@@ -1,0 +1,191 @@
+"""Writes and reads at random, by several people over several connections, and whether any read was too old.
+
+What somebody may see of something is a `Fact`: values, one after the other. A read may see the last that it must
+contain, and any later one. Who changes a fact reads it before, so that it is kept, and at once after the change was
+acknowledged.
+
+TESSERA_STALE_READS says how many reads there are, TESSERA_STALE_SEED repeats the choices of a run.
+"""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from typing import Any
+
+import httpx2
+
+READS = int(os.environ.get("TESSERA_STALE_READS", "0"))
+"""0 where each test has its own number."""
+SEED = int(os.environ.get("TESSERA_STALE_SEED", "0")) or SystemRandom().randrange(1, 2**32)
+ELSEWHERE_SECONDS = 1.0
+WARMING = 3
+REVISION, WORKER = "Tessera-Revision", "Tessera-Worker"
+
+
+class Stale(AssertionError):
+    """An answer misses a change that it had to contain."""
+
+
+@dataclass
+class Change:
+    """A value that something has from then on, and how its writer was answered."""
+
+    value: Any
+    begun_at: float
+    acknowledged_at: float = float("inf")
+    worker: str = ""
+    revision: str = ""
+
+
+@dataclass
+class Read:
+    """When and where something was read; `presented` is a change whose revision was sent along."""
+
+    begun_at: float
+    presented: Change | None
+    ended_at: float = float("inf")
+    worker: str = ""
+
+    def must_contain(self, change: Change) -> bool:
+        if change.acknowledged_at > self.begun_at:
+            return False
+        if change.worker == self.worker or change.acknowledged_at <= self.begun_at - ELSEWHERE_SECONDS:
+            return True
+        return bool(self.presented and (change is self.presented or change.acknowledged_at <= self.presented.begun_at))
+
+
+class Fact:
+    """What somebody may see of something."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name = name
+        self.changes = [Change(value, float("-inf"), float("-inf"))]
+        self.turn = asyncio.Lock()
+        """Of those who change it: it is changed by one at a time, so that the order is known."""
+
+    @property
+    def value(self) -> Any:
+        return self.changes[-1].value
+
+    def allowed(self, read: Read) -> list[Any]:
+        newest = max(number for number, each in enumerate(self.changes) if each.begun_at <= read.ended_at)
+        oldest = max((number for number, each in enumerate(self.changes) if read.must_contain(each)), default=0)
+        return [each.value for each in self.changes[oldest : newest + 1]]
+
+    def check(self, read: Read, seen: Any) -> None:
+        """Raises Stale."""
+        if seen not in (allowed := self.allowed(read)):
+            raise Stale(f"{self.name} was read as {seen!r}, and must be one of {allowed!r}: {read}")
+
+
+Seen = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked by whom, and what its answer shows of which facts; None of an answer is a refusal, 401."""
+
+    token: str | None
+    query: str
+    variables: dict[str, Any]
+    shows: tuple[tuple[Fact, Seen], ...]
+
+
+@dataclass
+class Tally:
+    """What came of it all."""
+
+    reads: int = 0
+    presented: int = 0
+    elsewhere: int = 0
+    """Reads in another process than the last change before them."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Changes, by the mutations that made them."""
+
+
+class Trial:
+    """People who read and write at random, until there were so many reads."""
+
+    def __init__(self, url: str, reads: int) -> None:
+        self.tally = Tally()
+        self.questions: list[Question] = []
+        self.writes: list[Callable[[], Awaitable[None]]] = []
+        self._url = url
+        self._wanted = reads
+        self._random = Random(SEED)  # noqa: S311  # it hides nothing
+        self._clients: list[httpx2.AsyncClient] = []
+        self._last = Change(None, float("-inf"), float("-inf"))
+
+    async def run(self, readers: int = 3, writers: int = 2, connections: int = 6) -> None:
+        """Raises Stale, in a group."""
+        async with self._connected(connections), asyncio.TaskGroup() as group:
+            writing = [group.create_task(self._write_on()) for _ in range(writers)]
+            reading = [group.create_task(self._read_on()) for _ in range(readers)]
+            await asyncio.gather(*reading)
+            for each in writing:
+                each.cancel()
+
+    async def change(self, fact: Fact, value: Any, token: str | None, mutation: str, **input: Any) -> None:
+        """Makes the fact another by a mutation that must succeed."""
+        name = mutation[0].upper() + mutation[1:]
+        showing = [each for each in self.questions if any(fact is shown for shown, _ in each.shows)]
+        for _ in range(WARMING):
+            await self._read(self._random.choice(showing))
+        query = f"mutation ($input: {name}Input!) {{ {mutation}(input: $input) {{ userErrors {{ message }} }} }}"
+        change = Change(value, time.monotonic())
+        fact.changes.append(change)
+        answer = await self._ask(token, query, {"input": input}, {})
+        body = answer.json()
+        assert body == {"data": {mutation: {"userErrors": []}}}, body
+        change.worker, change.revision = answer.headers.get(WORKER, ""), answer.headers[REVISION]
+        change.acknowledged_at = time.monotonic()
+        self._last = change
+        self.tally.kinds[mutation] += 1
+        for _ in range(WARMING):
+            await self._read(self._random.choice(showing))
+
+    async def _write_on(self) -> None:
+        while True:
+            await self._random.choice(self.writes)()
+            await asyncio.sleep(0)  # a fact that can't be changed any more isn't
+
+    async def _read_on(self) -> None:
+        while self.tally.reads < self._wanted:
+            await self._read(self._random.choice(self.questions))
+
+    async def _read(self, question: Question) -> None:
+        self.tally.reads += 1
+        presented = self._last if self._last.revision and self._random.random() < 0.3 else None
+        headers = {REVISION: presented.revision} if presented else {}
+        read = Read(time.monotonic(), presented)
+        answer = await self._ask(question.token, question.query, question.variables, headers)
+        read.ended_at, read.worker = time.monotonic(), answer.headers.get(WORKER, "")
+        assert answer.status_code in {200, 401}, answer.text
+        assert b'"errors"' not in answer.content or answer.status_code == 401, answer.text
+        data = answer.json()["data"] if answer.status_code == 200 else None
+        for fact, seen in question.shows:
+            fact.check(read, seen(data))
+        self.tally.presented += presented is not None
+        self.tally.elsewhere += read.worker != self._last.worker
+
+    async def _ask(
+        self, token: str | None, query: str, variables: dict[str, Any], headers: dict[str, str]
+    ) -> httpx2.Response:
+        """Over a connection at random, which one process has at its other end."""
+        bearer = {"Authorization": f"Bearer {token}"} if token else {}
+        client = self._random.choice(self._clients)
+        return await client.post("/graphql", json={"query": query, "variables": variables}, headers=bearer | headers)
+
+    @asynccontextmanager
+    async def _connected(self, connections: int) -> AsyncIterator[None]:
+        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
+        async with AsyncExitStack() as stack:
+            for _ in range(connections):
+                client = httpx2.AsyncClient(base_url=self._url, timeout=60, limits=limits, trust_env=False)
+                self._clients.append(await stack.enter_async_context(client))
+            yield
