@@ -16,8 +16,7 @@ from typing import Annotated, Protocol
 import typer
 import uvloop
 
-from tests.bench import authorize, flood, growth, proxy, tiles
-from tests.bench import authorize, flood, kept, proxy, tiles
+from tests.bench import authorize, flood, growth, kept, proxy, tiles
 from tests.bench.load import GENERATOR
 from tests.databases import PostgresDatabases, durable_postgres_server
 
