@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 INDEX = "/index.html"
 HASHED = "/assets/"
-OWN_PATHS = ("/", "/sign-in", "/projects", "/projects/{below:path}")
+OWN_PATHS = ("/", "/sign-in", "/sign-up", "/account", "/my-keys", "/projects", "/projects/{below:path}")
 """Where the index stands: the console reads the rest of the path by itself. Its router knows no other first segment."""
 
 FOR_A_YEAR = "public, max-age=31536000, immutable"

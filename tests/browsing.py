@@ -134,7 +134,8 @@ async def opened(browser: Browser, database_url: str, folder: Path) -> AsyncIter
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     where: dict[str, Any] = {"data_dir": folder / "data", "database_url": database_url, "public_url": url}
-    app = create_app(Settings(_env_file=None, secret_key=SecretStr(SECRET_KEY), **where))  # type: ignore[call-arg]  # pydantic-settings takes _env_file
+    open_to: dict[str, Any] = {"sign_up": "open", "upstream_allow": ["127.0.0.1/32"]}
+    app = create_app(Settings(_env_file=None, secret_key=SecretStr(SECRET_KEY), **where, **open_to))  # type: ignore[call-arg]  # pydantic-settings takes _env_file
     async with serving(app, on_stop=app.state.stop, bound=listener):
         ada, bo = await person("Ada"), await person("Bo")
         project = await owned_project(ada)

@@ -22,7 +22,7 @@ BUILD = {
     "assets/index-abc.js": SCRIPT,
     "assets/index-abc.css": b"body{}",
 }
-OWN = ["/", "/sign-in", "/projects", "/projects/prj_1", "/projects/prj_1/keys"]
+OWN = ["/", "/sign-in", "/sign-up", "/account", "/my-keys", "/projects", "/projects/prj_1", "/projects/prj_1/keys"]
 
 
 @pytest.fixture

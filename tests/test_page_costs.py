@@ -31,7 +31,7 @@ MOST: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
 }
 MOST_OF_VIEWER: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "Projects": (WHOLE, (3, 3, 3, 3)),
-    "MyKeys": (WHOLE, (3, 13, 3, 1)),
+    "MyKeys": (WHOLE, (4, 16, 4, 1)),
 }
 
 

@@ -1,7 +1,7 @@
 /** Which screen stands at which path. The gateway serves the console at these first segments: gateway/console.py. */
 import { nextTick } from "vue";
 import { createRouter, createWebHistory } from "vue-router";
-import { isSignedIn, meet, whenSignedOut } from "./session";
+import { isSignedIn, meet, wanted, whenSignedOut } from "./session";
 
 export const router = createRouter({
   history: createWebHistory(),
@@ -9,13 +9,22 @@ export const router = createRouter({
   routes: [
     { path: "/", redirect: "/projects" },
     { path: "/sign-in", component: () => import("./screens/sign-in/SignIn.vue"), meta: { isOpen: true } },
-    { path: "/projects", component: () => import("./screens/projects/Projects.vue") },
+    { path: "/sign-up", component: () => import("./screens/sign-in/SignUp.vue"), meta: { isOpen: true } },
+    { path: "/my-keys", component: () => import("./screens/my-keys/MyKeys.vue") },
+    { path: "/account", component: () => import("./screens/account/Account.vue") },
+    { path: "/projects", component: () => import("./screens/projects/Projects.vue"), meta: { isOpen: true } },
     {
       path: "/projects/:projectId",
       component: () => import("./screens/Project.vue"),
       props: true,
       children: [
-        { path: "", name: "about", props: true, component: () => import("./screens/about-project/AboutProject.vue") },
+        {
+          path: "",
+          name: "about",
+          props: true,
+          component: () => import("./screens/about-project/AboutProject.vue"),
+          meta: { isOpen: true },
+        },
         { path: "keys", name: "keys", props: true, component: () => import("./screens/api-keys/ApiKeys.vue") },
         { path: "issued", name: "issued", props: true, component: () => import("./screens/issued-keys/IssuedKeys.vue") },
         { path: "roles", name: "roles", props: true, component: () => import("./screens/roles/Roles.vue") },
@@ -30,7 +39,7 @@ export const router = createRouter({
 router.beforeEach(async (to) => {
   await meet();
   if (!to.meta.isOpen && !isSignedIn.value) return { path: "/sign-in", query: { next: to.fullPath } };
-  if (to.path === "/sign-in" && isSignedIn.value) return "/projects";
+  if (/^\/sign-(in|up)$/.test(to.path) && isSignedIn.value) return wanted(to);
 });
 
 router.afterEach(async (to, from) => {

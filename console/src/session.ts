@@ -1,7 +1,15 @@
 /** Who is signed in. */
 import { computed, readonly, shallowRef } from "vue";
+import { act } from "./api/acting";
 import { client, onUnauthenticated, renewClient } from "./api/client";
-import { SignInDocument, SignOutDocument, ViewerDocument, type ViewerQuery } from "./graphql/operations";
+import {
+  PasswordChangeDocument,
+  SignInDocument,
+  SignOutDocument,
+  SignUpDocument,
+  ViewerDocument,
+  type ViewerQuery,
+} from "./graphql/operations";
 
 type User = NonNullable<ViewerQuery["viewer"]>["user"];
 
@@ -9,6 +17,12 @@ const known = shallowRef<User | null>();
 
 export const viewer = readonly(known);
 export const isSignedIn = computed(() => Boolean(known.value));
+
+/** Where somebody was going who must sign in first; never to another site. */
+export function wanted({ query }: { query: Record<string, unknown> }): string {
+  const { next } = query;
+  return typeof next === "string" && /^\/(?![/\\])/.test(next) ? next : "/projects";
+}
 
 /** Asks the gateway once who holds the cookie. */
 export async function meet(): Promise<void> {
@@ -20,17 +34,33 @@ export async function meet(): Promise<void> {
 /** Null when it is done, else why not. */
 export async function signIn(email: string, password: string): Promise<string | null> {
   renewClient();
-  const { data, error } = await client.value.mutation(SignInDocument, { email, password, cookie: true }).toPromise();
-  const refused = data?.signIn.userErrors[0]?.message ?? error?.graphQLErrors[0]?.message ?? error?.message;
-  if (refused || !data?.signIn.user) return refused ?? "";
-  known.value = undefined;
-  await meet();
-  return null;
+  return begun(await act(SignInDocument, { email, password, cookie: true }));
+}
+
+/** Makes an account and signs in to it. */
+export async function signUp(email: string, name: string, password: string): Promise<string | null> {
+  renewClient();
+  return begun(await act(SignUpDocument, { email, name, password, cookie: true }));
+}
+
+/** Every other session ends. */
+export async function changePassword(currentPassword: string, newPassword: string): Promise<string | null> {
+  const { payload, refusal } = await act(PasswordChangeDocument, { currentPassword, newPassword, cookie: true });
+  if (payload) renewClient(); // what the earlier one says of its session's end concerns nobody
+  return refusal;
 }
 
 export async function signOut(everywhere = false): Promise<void> {
   await client.value.mutation(SignOutDocument, { everywhere }).toPromise();
   await leave();
+}
+
+/** Meets whose session has begun. */
+async function begun({ refusal }: { refusal: string | null }): Promise<string | null> {
+  if (refusal !== null) return refusal;
+  known.value = undefined;
+  await meet();
+  return null;
 }
 
 /** What the page does when the session is over. */

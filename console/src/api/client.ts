@@ -21,18 +21,22 @@ export function onUnauthenticated(act: () => void): void {
 }
 
 function newClient(): Client {
-  const socket = openSocket(() => whenUnauthenticated());
-  return new Client({
+  const end = (): void => {
+    if (client.value === created) whenUnauthenticated();
+  };
+  const socket = openSocket(end);
+  const created = new Client({
     url: "/graphql",
     preferGetMethod: false,
     fetchOptions: { headers: { "X-Tessera-CSRF": "1" }, credentials: "same-origin" },
     exchanges: [
-      mapExchange({ onError: (error) => isUnauthenticated(error) && whenUnauthenticated() }),
+      mapExchange({ onError: (error) => isUnauthenticated(error) && end() }),
       cacheExchange(cacheConfig),
       fetchExchange,
       subscriptionExchange({ forwardSubscription: resuming(socket) }),
     ],
   });
+  return created;
 }
 
 function isUnauthenticated(error: CombinedError): boolean {

@@ -5,14 +5,22 @@ import { client } from "@/api/client";
 
 type Variables = Record<string, unknown>;
 
+export interface Watch<Event, Watched> {
+  of: TypedDocumentNode<Event, Watched>;
+  on?: Watched;
+  /** Whether an event changes what the query shows; all do, unless this is given. */
+  concerning?: (event: Event) => boolean;
+}
+
 /**
  * Its data holds everything up to `eventCursor`, behind which the subscription begins: nothing falls between the two.
- * `concerning` says which events change what the query shows; all do, unless it is given.
+ * `further` is read after it, each time that it is read again.
  */
 export function useLive<Data extends { eventCursor: string | null }, Asked extends Variables, Event, Watched extends Variables>(
   query: TypedDocumentNode<Data, Asked>,
   variables: MaybeRefOrGetter<Asked>,
-  events: { of: TypedDocumentNode<Event, Watched>; on?: Watched; concerning?: (event: Event) => boolean },
+  events: Watch<Event, Watched>,
+  further?: () => Promise<unknown>,
 ) {
   const asked = computed(() => toValue(variables));
   const { data, error, fetching, executeQuery } = useQuery<Data, Variables>({
@@ -20,7 +28,10 @@ export function useLive<Data extends { eventCursor: string | null }, Asked exten
     variables: asked,
     requestPolicy: "cache-and-network",
   });
-  const read = coalesced(() => client.value.query(query, asked.value, { requestPolicy: "network-only" }).toPromise());
+  const read = coalesced(async () => {
+    await client.value.query(query, asked.value, { requestPolicy: "network-only" }).toPromise();
+    await further?.();
+  });
   const after = ref<string | null>(null);
   watch(data, (now) => (after.value ??= now?.eventCursor ?? null), { immediate: true });
   useSubscription<Event, null, Variables>(

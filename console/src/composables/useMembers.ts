@@ -1,30 +1,26 @@
 /** Who belongs to a project, in which roles. */
-import { computed, ref } from "vue";
+import { computed } from "vue";
 import { act } from "@/api/acting";
 import { MembersDocument, MemberSetRolesDocument, ProjectChangesDocument, type MembersQuery } from "@/graphql/operations";
-import { useLive } from "./useLive";
+import { useLivePages } from "./useLivePages";
 
 type Shown = NonNullable<MembersQuery["project"]>;
 export type Member = NonNullable<Shown["members"]>["nodes"][number];
 export type Role = Shown["roles"][number];
 
 const PAGE = 50;
-const MOST = 100;
 
 export function useMembers(projectId: string) {
-  const first = ref(PAGE);
-  const { data, ...rest } = useLive(
+  const { data, rows, ...rest } = useLivePages(
     MembersDocument,
-    () => ({ projectId, first: first.value }),
+    { projectId, first: PAGE },
     { of: ProjectChangesDocument, on: { projectId } },
+    ({ project }) => project?.members,
   );
-  const shown = computed(() => data.value?.project?.members);
   return {
-    members: computed(() => shown.value?.nodes ?? []),
-    total: computed(() => shown.value?.totalCount ?? 0),
+    members: rows,
+    total: computed(() => data.value?.project?.members?.totalCount ?? 0),
     roles: computed(() => data.value?.project?.roles ?? []),
-    hasMore: computed(() => Boolean(shown.value?.pageInfo.hasNextPage) && first.value < MOST),
-    more: () => (first.value = MOST),
     ...rest,
   };
 }

@@ -1,27 +1,31 @@
 /** Projects that the viewer sees. */
 import { useQuery } from "@urql/vue";
-import { computed, ref, watch, type Ref } from "vue";
+import { computed, type Ref } from "vue";
 import { act } from "@/api/acting";
 import { ProjectCreateDocument, ProjectsDocument, type ProjectCreateInput } from "@/graphql/operations";
+import { useFurther } from "./useFurther";
 
-const PAGE = 30;
-const MOST = 100;
+const PAGE = 60;
 
-/** Those whose name has the words in it; more of them when asked for. */
+/** Those whose name has the words in it. */
 export function useProjects(search: Ref<string>) {
-  const first = ref(PAGE);
-  watch(search, () => (first.value = PAGE));
+  const asked = computed(() => ({ first: PAGE, search: search.value || null }));
   const { data, error, fetching, executeQuery } = useQuery({
     query: ProjectsDocument,
-    variables: computed(() => ({ first: first.value, search: search.value || null })),
+    variables: asked,
     requestPolicy: "cache-and-network",
   });
+  const { rows, ...further } = useFurther(
+    ProjectsDocument,
+    () => asked.value,
+    () => data.value?.projects,
+    ({ projects }) => projects,
+  );
   return {
-    projects: computed(() => data.value?.projects.nodes ?? []),
+    projects: rows,
     total: computed(() => data.value?.projects.totalCount ?? 0),
     isLoading: computed(() => fetching.value && !data.value),
-    hasMore: computed(() => Boolean(data.value?.projects.pageInfo.hasNextPage) && first.value < MOST),
-    more: () => (first.value = MOST),
+    ...further,
     error: computed(() => (data.value ? undefined : error.value)),
     reload: () => void executeQuery({ requestPolicy: "network-only" }),
   };

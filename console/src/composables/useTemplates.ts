@@ -19,7 +19,7 @@ import {
   type TemplateFieldUpdateInput,
   type TemplateUpdateInput,
 } from "@/graphql/operations";
-import { useLive } from "./useLive";
+import { useLivePages } from "./useLivePages";
 
 type Panel = NonNullable<KeyPanelQuery["project"]>;
 export type Template = Panel["templates"][number];
@@ -28,13 +28,14 @@ export type Role = Panel["roles"][number];
 export type ProjectNode = Panel["projectNodes"]["nodes"][number];
 export type KeyRequest = NonNullable<Panel["requests"]>["nodes"][number];
 
-const REQUESTS_SHOWN = 100;
+const REQUESTS_SHOWN = 50;
 
 export function useTemplates(projectId: string) {
-  const { data, ...rest } = useLive(
+  const { data, rows, ...rest } = useLivePages(
     KeyPanelDocument,
     { projectId, first: REQUESTS_SHOWN },
     { of: ProjectChangesDocument, on: { projectId } },
+    ({ project }) => project?.requests,
   );
   const panel = computed(() => data.value?.project ?? null);
   return {
@@ -42,7 +43,7 @@ export function useTemplates(projectId: string) {
     roles: computed(() => panel.value?.roles ?? []),
     nodes: computed(() => panel.value?.projectNodes.nodes ?? []),
     currency: computed(() => panel.value?.currency ?? ""),
-    requests: computed(() => panel.value?.requests?.nodes ?? []),
+    requests: rows,
     requestCount: computed(() => panel.value?.requests?.totalCount ?? 0),
     ...rest,
   };

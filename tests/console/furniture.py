@@ -1,0 +1,45 @@
+"""What stands on each screen, where a test goes through all of them."""
+
+from decimal import Decimal
+
+from gateway import projects, requests, secrets, templates
+from gateway.limits import LimitsWanted
+from gateway.templates import FieldValue, NewField
+from tests.browsing import Theatre, use
+from tests.world import SEALER, issued_key, join, person
+
+OPEN = {"/sign-in": "Password", "/sign-up": "Your name", "/projects": "Maps", "/projects/{}": "Basic"}
+"""A text on each of the screens that nobody must sign in for."""
+
+SCREENS = {
+    "/projects": "Maps",
+    "/my-keys": "Basic",
+    "/account": "Sessions",
+    "/projects/{}": "Basic",
+    "/projects/{}/issued": "Cem",
+    "/projects/{}/roles": "everyone",
+    "/projects/{}/members": "Bo",
+    "/projects/{}/secrets": "••",
+    "/projects/{}/keys": "Please.",
+    "/projects/nowhere": "There is nothing here",
+}
+"""A text on each of the others, as Ada sees them once they are furnished."""
+
+
+def screens(theatre: Theatre, of: dict[str, str] = SCREENS) -> dict[str, str]:
+    return {path.format(theatre.project.id): shown for path, shown in of.items()}
+
+
+async def furnish(theatre: Theatre) -> None:
+    """Puts something onto each screen: a request, keys that were called, a member, a secret, limits, long names."""
+    ada, project = theatre.ada, theatre.project
+    await projects.update(ada, project.id, {"description": f"Tiles of {'w' * 80} and all that is on them. " * 4})
+    await requests.create(theatre.bo, theatre.basic.id, "Please.")
+    await join(project, theatre.bo, theatre.seeing)
+    wanted = LimitsWanted(calls_per_day=1000, cost_per_month=Decimal("0.5"))
+    await templates.update(ada, theatre.basic.id, {"limits": wanted, "price_per_request": Decimal("1234.567891")})
+    await templates.add_field(ada, theatre.basic.id, NewField("project ID", FieldValue(is_project_id=True), "Which"))
+    await use(theatre, {"Cem": 3, "Somebody with a name as long as names of people ever are": 2})
+    await issued_key(theatre.basic, ada)
+    await requests.create(await person("Dana"), theatre.basic.id, "z" * 200)
+    await secrets.create(ada, SEALER, project.id, name="MOTTO", value="two words")
