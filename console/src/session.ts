@@ -16,6 +16,8 @@ type User = NonNullable<ViewerQuery["viewer"]>["user"];
 const known = shallowRef<User | null>();
 
 export const viewer = readonly(known);
+/** Whether it is known who holds the cookie, or that nobody does. */
+export const isMet = computed(() => known.value !== undefined);
 export const isSignedIn = computed(() => Boolean(known.value));
 
 /** Where somebody was going who must sign in first; never to another site. */

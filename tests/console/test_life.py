@@ -1,4 +1,4 @@
-"""The whole life of a key before a real Chromium, owner and caller each at a page of their own, through a real gateway."""
+"""The whole life of a key before a real Chromium: owner and caller at a page each, calls through the gateway."""
 
 import httpx2
 import pytest

@@ -57,17 +57,17 @@ async def test_all_that_wait_for_a_key_can_be_reached_and_stay_true(theatre: The
 
 
 async def test_all_members_and_all_secrets_can_be_reached(theatre: Theatre) -> None:
-    await crowded(theatre, 120)
+    await crowded(theatre, 60)
     maps = f"/projects/{theatre.project.id}"
     page = (await theatre.visitor(theatre.ada, f"{maps}/members")).page
     members = page.get_by_role("region", name="Table of members").locator("tbody tr")
-    await expect(page.get_by_text("121 members")).to_be_visible()
-    await show_all(page, members, 121)
+    await expect(page.get_by_text("61 members")).to_be_visible()
+    await show_all(page, members, 61)
     await expect(members.last).to_contain_text("Ada")
     await page.get_by_role("link", name="Secrets").click()
-    await expect(page.get_by_label("Name of S119")).to_be_visible()
+    await expect(page.get_by_label("Name of S59")).to_be_visible()
     await page.get_by_role("link", name="API keys").click()
-    await expect(page.get_by_role("article")).to_have_count(121)
+    await expect(page.get_by_role("article")).to_have_count(61)
 
 
 async def test_all_projects_can_be_reached_and_a_search_begins_anew(theatre: Theatre) -> None:

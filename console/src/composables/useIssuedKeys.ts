@@ -41,7 +41,7 @@ export function useIssuedKeys(projectId: string, { period, search, states, order
   const now = ref(new Date());
   const cursors = ref<string[]>([]);
   watch([period, search, states, order, rows], () => (cursors.value = []));
-  const { data, ...rest } = useLive(
+  const { data, isBehind, ...rest } = useLive(
     IssuedKeysDocument,
     () => ({
       projectId,
@@ -63,14 +63,14 @@ export function useIssuedKeys(projectId: string, { period, search, states, order
     keys: computed(() => (table.value ?? last.value)?.nodes ?? []),
     total: computed(() => (table.value ?? last.value)?.totalCount ?? 0),
     isFirstLoading: computed(() => !table.value && !last.value),
-    isTurning: computed(() => !table.value && last.value !== null),
+    isTurning: isBehind,
     start: computed(() => cursors.value.length * rows.value),
     hasPrevious: computed(() => cursors.value.length > 0),
-    hasNext: computed(() => Boolean(table.value?.pageInfo.hasNextPage)),
+    hasNext: computed(() => !isBehind.value && Boolean(table.value?.pageInfo.hasNextPage)),
     previous: () => (cursors.value = cursors.value.slice(0, -1)),
     next: () => {
       const cursor = table.value?.pageInfo.endCursor;
-      if (cursor) cursors.value = [...cursors.value, cursor];
+      if (cursor && !isBehind.value) cursors.value = [...cursors.value, cursor];
     },
   };
 }

@@ -49,6 +49,8 @@ export function useLive<Data extends { eventCursor: string | null }, Asked exten
   return {
     data,
     isLoading: computed(() => fetching.value && !data.value),
+    /** Whether the data is still of what was asked for before. */
+    isBehind: computed(() => fetching.value && Boolean(data.value)),
     error: computed(() => (data.value ? undefined : error.value)),
     read,
     reload: () => void executeQuery({ requestPolicy: "network-only" }),
