@@ -8,7 +8,21 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from gateway import clock, database, demo, keys, logs, progress, reconcile, seeding, server, tour, users, weather
+from gateway import (
+    clock,
+    database,
+    demo,
+    keys,
+    listeners,
+    logs,
+    progress,
+    reconcile,
+    seeding,
+    server,
+    tour,
+    users,
+    weather,
+)
 from gateway.app import assembled
 from gateway.errors import TesseraError, Unavailable
 from gateway.permissions import GATEWAY
@@ -63,17 +77,17 @@ def serve(
     settings = read_settings()
     if workers > 1 and database.is_sqlite(settings.where_database()):
         raise BadSetting("SQLite serves one process: set TESSERA_DATABASE_URL to a PostgreSQL, or leave out --workers.")
-    with server.listen(host, port) as listener:
+    with listeners.listening(host, port, workers) as sockets:
         _with_services(settings, _nothing)  # what keeps it from starting is told here, in a sentence
-        server.serve(settings, listener, workers)
+        server.serve(settings, sockets)
 
 
 @tessera.command("demo")
 def run_demo(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     """Start the gateway with people and a project to look at, and the service that the project offers."""
     settings = read_settings()
-    with server.listen(host, port) as listener, server.listen("127.0.0.1", 0) as upstream:
-        url, upstream_url = server.url_of(listener), server.url_of(upstream)
+    with listeners.listen(host, port) as listener, listeners.listen("127.0.0.1", 0) as upstream:
+        url, upstream_url = listeners.url_of(listener), listeners.url_of(upstream)
         settings = settings.model_copy(update=_of_demo(settings, url, upstream.getsockname()[1]))
 
         async def seed(services: Services) -> tuple[str, str] | None:
@@ -83,7 +97,7 @@ def run_demo(host: Host = "127.0.0.1", port: Port = 8000) -> None:
         with server.serving_beside(weather.create_weather(), upstream):
             at = _with_services(settings, seed)
             print(demo.welcome(url), demo.call_to_try(url, *at) if at else "", sep="", flush=True)
-            server.serve(settings, listener)
+            server.serve(settings, [listener])
 
 
 def _of_demo(settings: Settings, url: str, upstream_port: int) -> dict[str, Any]:

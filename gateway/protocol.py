@@ -1,13 +1,35 @@
 """How requests are read off the wire: uvicorn's own way, but of a bounded head, and none is dropped at the end."""
 
+import asyncio
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.lingering import Lingering
 
 MOST_HEAD_BYTES = 65_536
 QUIET_SECONDS = 0.5
 TOO_LARGE = "The head of the request is too large."
 
 
-class BoundedHeads(HttpToolsProtocol):
+class InOrder(HttpToolsProtocol):
+    """Closes each connection so that whoever sends just then isn't met by a reset."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(Lingering(transport, self.loop))
+
+    def data_received(self, data: bytes) -> None:
+        if not self.transport.is_closing():  # what comes later finds nobody; its sender may ask again elsewhere
+            super().data_received(data)
+
+    def handle_websocket_upgrade(self) -> None:
+        if isinstance(self.transport, Lingering):
+            self.transport = self.transport.plain
+        super().handle_websocket_upgrade()
+
+
+class BoundedHeads(InOrder):
     """Closes a connection on which a request line and header fields go on beyond any that is served.
 
     The parser collects them before anybody is asked whose they are, so without an end they would fill the memory.

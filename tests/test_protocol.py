@@ -1,6 +1,7 @@
 """The head of a request has an end, before anybody is asked whose it is."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -49,3 +50,32 @@ async def test_a_head_within_the_bound_is_read_and_bodies_are_not_counted_as_one
     body = b"b" * (4 * MOST_HEAD_BYTES)
     head = b"POST / HTTP/1.1\r\nHost: x\r\nX: %b\r\nContent-Length: %d\r\n\r\n" % (b"x" * 30_000, len(body))
     assert await said(port, head, body[:100_000], body[100_000:]) == b"HTTP/1.1 204 No Content\r\n"
+
+
+async def test_who_sends_just_as_the_connection_is_closed_is_met_by_no_reset(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(caller, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while part := await loop.sock_recv(caller, 1000):
+            answer += part
+        assert answer.startswith(b"HTTP/1.1 204")
+        for _ in range(3):
+            await loop.sock_sendall(caller, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert caller.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+async def test_who_never_closes_is_waited_for_a_moment_only(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(caller, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(go_on_sending(caller), 30)
+
+
+async def go_on_sending(caller: socket.socket) -> None:
+    while True:
+        await asyncio.get_running_loop().sock_sendall(caller, b"GET /")
+        await asyncio.sleep(0.02)
