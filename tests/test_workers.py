@@ -85,7 +85,7 @@ async def test_each_worker_takes_its_share_of_connections(tessera: Tessera) -> N
         taken = await takers(url, CONNECTIONS)
         assert set(taken) == set(children_of(served.process.pid))
         assert min(taken.values()) > FAIR_SHARE
-        assert served.stop() == 0
+        assert await stopped(served) == 0
 
 
 async def test_nobody_waits_for_a_worker_that_stands_still(tessera: Tessera) -> None:
