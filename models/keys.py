@@ -68,6 +68,11 @@ class IssuedKey(Model):
     revoked_by: fields.ForeignKeyNullableRelation[User] = reference("User", null=True)
     revoked_by_id: str | None
 
+    @property
+    def user_at_hand(self) -> User | None:
+        """The holder, where it was read together with the key; asking for `user` would prepare a statement."""
+        return self.__dict__.get("_user")
+
     class Meta:
         table = "issued_keys"
         constraints = (

@@ -8,7 +8,7 @@ import strawberry
 import models
 from gateway import audit, keys, pages, users
 from schema.context import Info
-from schema.declare import argument, described, given, object_type, resolved
+from schema.declare import argument, described, given, object_type, related, resolved
 from schema.nodes import Node, find
 from schema.users import AFTER, FIRST, User
 
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from schema.keys import IssuedKey
 else:  # each refers to the others
     IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
-
-
-async def user_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> models.User | None:
-    return await info.context.load(users.by_id, root.user_id) if root.user_id else None
-
-
-async def api_key_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> models.IssuedKey | None:
-    return await info.context.load(keys.by_id, root.key_id) if root.key_id else None
 
 
 async def object_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> Any:
@@ -34,8 +26,12 @@ async def object_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> A
 class AuditEntry:
     id: strawberry.ID = described("The entry's id; ids sort by time.")
     at: datetime = described("When it was done.")
-    user: User | None = resolved(user_of, "Who did it; null where the gateway did it by itself, as when a key expires.")
-    api_key: IssuedKey | None = resolved(api_key_of, "The key that the user did it with; null in person.")
+    user: User | None = resolved(
+        related(users.by_id, "user_id"), "Who did it; null where the gateway did it by itself, as when a key expires."
+    )
+    api_key: IssuedKey | None = resolved(
+        related(keys.by_id, "key_id"), "The key that the user did it with; null in person."
+    )
     action: str = described("What was done, as in `key.revoked`.")
     object_id: strawberry.ID = described("The id of what it was done to.")
     object: Node | None = resolved(

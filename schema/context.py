@@ -73,7 +73,7 @@ class Context(Call[Actor]):
         return await self.load(rights_on_all, project_id) or Rights()
 
     async def may(self, permission: Permission, project_id: str) -> bool:
-        return (await self.rights(project_id)).allow(permission)
+        return (await self.load(rights_on_all, project_id) or Rights()).allow(permission)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,6 +1,6 @@
 """How types are declared: like SDL, each member with its description; what resolves it is a plain function on rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -8,9 +8,13 @@ import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 from typing_extensions import dataclass_transform
 
+from schema.context import Info
+from schema.loaders import Batch, Relation
+
 ClassT = TypeVar("ClassT", bound=type)
 EnumT = TypeVar("EnumT", bound=type[Enum])
 InputT = TypeVar("InputT")
+ValueT = TypeVar("ValueT")
 
 
 def described(description: str, *, name: str | None = None, default: Any = strawberry.UNSET) -> Any:
@@ -28,6 +32,27 @@ def optional(description: str, *, name: str | None = None) -> Any:
 def resolved(resolver: Callable[..., Any], description: str, *, name: str | None = None) -> Any:
     """A field that a function resolves; its type is the class's annotation, so that the function can speak of rows."""
     return strawberry.field(resolver=resolver, description=description, name=name)
+
+
+def related(batch: Batch[Any, ValueT], attribute: str) -> Callable[..., Any]:
+    """Resolves what a batch finds by the row's attribute; null where that is, or where there is nothing."""
+
+    async def resolve(root: strawberry.Parent[Any], info: Info) -> Any:
+        key = getattr(root, attribute)
+        return await info.context.load(batch, key) if key is not None else None
+
+    resolve.relation = Relation(batch, attribute)  # type: ignore[attr-defined]  # told beside it, for the executor
+    return resolve
+
+
+def related_rows(batch: Batch[Any, Sequence[ValueT]], attribute: str) -> Callable[..., Any]:
+    """As `related`, of lists; an empty one where there is nothing."""
+
+    async def resolve(root: strawberry.Parent[Any], info: Info) -> Any:
+        return await info.context.load(batch, getattr(root, attribute)) or []
+
+    resolve.relation = Relation(batch, attribute, is_list=True)  # type: ignore[attr-defined]  # as above
+    return resolve
 
 
 def enum(values: EnumT, description: str, /, **descriptions: str) -> EnumT:
@@ -52,7 +77,11 @@ def node_type(row: type, description: str, *, name: str | None = None) -> Callab
     """A type of objects that have a global id; its values are the rows of a table."""
 
     def declare(cls: ClassT) -> ClassT:
-        cls.is_type_of = classmethod(lambda _, value, __: isinstance(value, row))  # type: ignore[attr-defined]  # asked for by Strawberry
+        def is_type_of(_: type, value: object, __: object) -> bool:
+            return isinstance(value, row)
+
+        is_type_of.row = row  # type: ignore[attr-defined]  # told beside it, for the executor
+        cls.is_type_of = classmethod(is_type_of)  # type: ignore[attr-defined]  # asked for by Strawberry
         made: ClassT = strawberry.type(cls, name=name, description=description)
         return made
 

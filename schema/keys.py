@@ -1,6 +1,5 @@
 """Issued keys."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,8 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    related,
+    related_rows,
     resolved,
 )
 from schema.limits import Allowance, allowances_of_key
@@ -74,35 +75,6 @@ class IssuedKeyOrder:
     direction: OrderDirection = described("Which end comes first.", default=OrderDirection.ASC)
 
 
-async def project_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> models.Project | None:
-    return await info.context.load(projects.by_id, root.project_id)
-
-
-async def template_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> models.Template | None:
-    return await info.context.load(templates.by_id, root.template_id)
-
-
-async def role_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> models.Role | None:
-    return await info.context.load(roles.by_id, root.role_id)
-
-
-async def user_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> models.User | None:
-    is_at_hand = isinstance(root.user, models.User)
-    return root.user if is_at_hand else await info.context.load(users.by_id, root.user_id)
-
-
-async def revoked_by(root: strawberry.Parent[models.IssuedKey], info: Info) -> models.User | None:
-    return await info.context.load(users.by_id, root.revoked_by_id) if root.revoked_by_id else None
-
-
-async def fields_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> Sequence[models.TemplateField]:
-    return await info.context.load(templates.fields_of, root.template_id) or []
-
-
-async def last_used_at_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> datetime | None:
-    return await info.context.load(usage.last_calls, root.id)
-
-
 def state_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> KeyState:
     return keys.present_state(root, info.context.now)
 
@@ -110,19 +82,22 @@ def state_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> KeyState:
 @node_type(models.IssuedKey, "A key that gives one user programmatic access to one project.")
 class IssuedKey(Node):
     name: str = described("The template's name when the key was issued.")
-    project: Project = resolved(project_of, "The project that it opens.")
-    template: KeyTemplate = resolved(template_of, "The template that it was issued from.")
+    project: Project = resolved(related(projects.by_id, "project_id"), "The project that it opens.")
+    template: KeyTemplate = resolved(related(templates.by_id, "template_id"), "The template that it was issued from.")
     role: Role = resolved(
-        role_of, "The role that was assigned when the key was issued; what it may do is looked up at each call."
+        related(roles.by_id, "role_id"),
+        "The role that was assigned when the key was issued; what it may do is looked up at each call.",
     )
-    user: User = resolved(user_of, "Its holder.")
+    user: User = resolved(related(users.by_id, "user_id"), "Its holder.")
     state: KeyState = resolved(state_of, "Whether it works.")
     received_at: datetime = described("When it was issued.")
     expires_at: datetime | None = described("When it stops working by itself.")
     revoked_at: datetime | None = described("When it was revoked.")
-    revoked_by: User | None = resolved(revoked_by, "Who revoked it.")
-    last_used_at: datetime | None = resolved(last_used_at_of, "When a call was last made with it.")
-    fields: list[TemplateField] = resolved(fields_of, "What the holder needs in order to call the project.")
+    revoked_by: User | None = resolved(related(users.by_id, "revoked_by_id"), "Who revoked it.")
+    last_used_at: datetime | None = resolved(related(usage.last_calls, "id"), "When a call was last made with it.")
+    fields: list[TemplateField] = resolved(
+        related_rows(templates.fields_of, "template_id"), "What the holder needs in order to call the project."
+    )
     usage: Usage = resolved(usage_of_key, "Calls made with the key and their cost in the period.")
     allowances: list[Allowance] = resolved(
         allowances_of_key, "How it stands with each quota of its template; a rate per second is none."
@@ -165,7 +140,9 @@ async def issued_keys_of_project(
     context = info.context
     resolved_period = period_of(period, context.now) if period else None
     services = (context.services.sealer, context.now, kept_from(context))
-    return await context.load(key_table.pages_of_projects, root.id, query, resolved_period, part, *services)
+    page = await context.load(key_table.pages_of_projects, root.id, query, resolved_period, part, *services)
+    context.keep(users.by_id, [key.user_at_hand for key in page.rows if key.user_at_hand] if page else [])
+    return page
 
 
 async def issued_keys_of_template(

@@ -5,6 +5,7 @@ A relation has one implementation, in its noun's file in gateway/: `batch(actor,
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from aiodataloader import DataLoader
@@ -14,6 +15,15 @@ from gateway.permissions import Actor
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
 Batch = Callable[..., Awaitable[Mapping[KeyT, ValueT]]]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a batch finds by an attribute of each row."""
+
+    batch: Batch[Any, Any]
+    attribute: str
+    is_list: bool = False
 
 
 class Loads(Protocol):

@@ -9,7 +9,18 @@ from gateway import members, pages, users
 from gateway.members import UserRef
 from gateway.permissions import Permission
 from schema.context import Info
-from schema.declare import argument, described, given, input_type, node_type, object_type, optional, resolved
+from schema.declare import (
+    argument,
+    described,
+    given,
+    input_type,
+    node_type,
+    object_type,
+    optional,
+    related,
+    related_rows,
+    resolved,
+)
 from schema.mutations import REPEATABLE, USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
 from schema.roles import Role
@@ -18,18 +29,12 @@ from schema.users import AFTER, FIRST, User
 MEMBERS_ON_A_PAGE = 50
 
 
-async def user_of(root: strawberry.Parent[models.Member], info: Info) -> models.User | None:
-    return await info.context.load(users.by_id, root.user_id)
-
-
-async def roles_of(root: strawberry.Parent[models.Member], info: Info) -> list[models.Role]:
-    return await info.context.load(members.roles, root.id) or []
-
-
 @node_type(models.Member, "A user's membership of a project.")
 class Member(Node):
-    user: User = resolved(user_of, "Who it is.")
-    roles: list[Role] = resolved(roles_of, "The roles that the user was given on the project, the oldest first.")
+    user: User = resolved(related(users.by_id, "user_id"), "Who it is.")
+    roles: list[Role] = resolved(
+        related_rows(members.roles, "id"), "The roles that the user was given on the project, the oldest first."
+    )
 
 
 async def members_of_project(

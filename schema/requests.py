@@ -18,6 +18,7 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    related,
     resolved,
 )
 from schema.mutations import REPEATABLE, USER_ERRORS, UserError, mutation, settle
@@ -33,33 +34,17 @@ else:  # each refers to the others
     KeyTemplate = Annotated["KeyTemplate", strawberry.lazy("schema.templates")]
 
 
-async def template_of(root: strawberry.Parent[models.KeyRequest], info: Info) -> models.Template | None:
-    return await info.context.load(templates.by_id, root.template_id)
-
-
-async def user_of(root: strawberry.Parent[models.KeyRequest], info: Info) -> models.User | None:
-    return await info.context.load(users.by_id, root.user_id)
-
-
-async def decided_by(root: strawberry.Parent[models.KeyRequest], info: Info) -> models.User | None:
-    return await info.context.load(users.by_id, root.decided_by_id) if root.decided_by_id else None
-
-
-async def issued_key_of(root: strawberry.Parent[models.KeyRequest], info: Info) -> models.IssuedKey | None:
-    return await info.context.load(keys.by_request, root.id)
-
-
 @node_type(models.KeyRequest, "A user's request for a key from a template.")
 class KeyRequest(Node):
-    template: KeyTemplate = resolved(template_of, "What was asked for.")
-    user: User = resolved(user_of, "Who asked.")
+    template: KeyTemplate = resolved(related(templates.by_id, "template_id"), "What was asked for.")
+    user: User = resolved(related(users.by_id, "user_id"), "Who asked.")
     state: RequestState = described("What became of it.")
     note: str = described("What the user wrote when asking.")
     requested_at: datetime = described("When it was made.")
     decided_at: datetime | None = described("When it was approved, rejected or cancelled.")
-    decided_by: User | None = resolved(decided_by, "Who approved, rejected or cancelled it.")
+    decided_by: User | None = resolved(related(users.by_id, "decided_by_id"), "Who approved, rejected or cancelled it.")
     reason: str | None = described("Why it was rejected.")
-    issued_key: IssuedKey | None = resolved(issued_key_of, "The key that its approval issued.")
+    issued_key: IssuedKey | None = resolved(related(keys.by_request, "id"), "The key that its approval issued.")
 
 
 STATES = argument("Requests in one of these states; null is every state, an empty list none.")

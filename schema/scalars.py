@@ -25,7 +25,7 @@ def parse_instant(value: object) -> datetime:
 
 
 def show_instant(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat()[: -len("+00:00")] + "Z"
 
 
 def parse_decimal(value: object) -> PythonDecimal:

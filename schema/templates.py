@@ -24,6 +24,8 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    related,
+    related_rows,
     resolved,
 )
 from schema.keys import IssuedKey, issued_keys_of_template
@@ -78,21 +80,13 @@ class TemplateField(Node):
     )
 
 
-async def project_of(root: strawberry.Parent[models.Template], info: Info) -> models.Project | None:
-    return await info.context.load(projects.by_id, root.project_id)
-
-
-async def role_of(root: strawberry.Parent[models.Template], info: Info) -> models.Role | None:
-    return await info.context.load(roles.by_id, root.role_id)
-
-
 async def price_of(root: strawberry.Parent[models.Template], info: Info) -> Money | None:
     project = await info.context.load(projects.by_id, root.project_id)
     return Money(amount=root.price_per_request, currency=project.currency) if project else None
 
 
-async def fields_of(root: strawberry.Parent[models.Template], info: Info) -> list[models.TemplateField]:
-    return await info.context.load(templates.fields_of, root.id) or []
+viewer_request_of = related(requests.latest_of_viewer, "id")
+viewer_key_of = related(keys.living_of_viewer, "id")
 
 
 async def viewer_state_of(root: strawberry.Parent[models.Template], info: Info) -> ViewerKeyState:
@@ -101,14 +95,6 @@ async def viewer_state_of(root: strawberry.Parent[models.Template], info: Info) 
     latest = await viewer_request_of(root, info)
     is_pending = latest is not None and latest.state is RequestState.PENDING
     return ViewerKeyState.REQUESTED if is_pending else ViewerKeyState.CAN_REQUEST
-
-
-async def viewer_request_of(root: strawberry.Parent[models.Template], info: Info) -> models.KeyRequest | None:
-    return await info.context.load(requests.latest_of_viewer, root.id)
-
-
-async def viewer_key_of(root: strawberry.Parent[models.Template], info: Info) -> models.IssuedKey | None:
-    return await info.context.load(keys.living_of_viewer, root.id)
 
 
 async def pending_count_of(root: strawberry.Parent[models.Template], info: Info) -> int | None:
@@ -123,17 +109,17 @@ async def pending_count_of(root: strawberry.Parent[models.Template], info: Info)
 )
 class KeyTemplate(Node):
     project: Annotated["Project", strawberry.lazy("schema.projects")] = resolved(
-        project_of, "The project that its keys open."
+        related(projects.by_id, "project_id"), "The project that its keys open."
     )
     name: str = described("How the template is called; unique in its project.")
     description: str = described("What a key from it is good for.")
-    role: Role = resolved(role_of, "The role that keys are issued with.")
+    role: Role = resolved(related(roles.by_id, "role_id"), "The role that keys are issued with.")
     price_per_request: Money = resolved(
         price_of, "The price of one call, before the role's cost coefficient multiplies it."
     )
     limits: KeyLimits = resolved(limits_of_template, "How much each of its keys may call.")
     fields: list[TemplateField] = resolved(
-        fields_of, "The information fields, in the order in which the owner put them."
+        related_rows(templates.fields_of, "id"), "The information fields, in the order in which the owner put them."
     )
     created_at: datetime = described("When it was made.")
     deleted_at: datetime | None = described("When it was deleted; null while it lives.")

@@ -15,7 +15,7 @@ from gateway.permissions import Actor, Permission
 from gateway.pricing import Granularity, Period
 from gateway.usage import Grouping, Totals
 from schema.context import Info
-from schema.declare import argument, described, object_type, resolved
+from schema.declare import argument, described, object_type, related, resolved
 from schema.money import Money
 from schema.periods import PeriodInput, kept_from, period_of
 from schema.scalars import BigInt
@@ -122,23 +122,15 @@ class UsagePoint:
     usage: Usage = described("The calls in the step.")
 
 
-async def template_of(root: strawberry.Parent[Share], info: Info) -> models.Template | None:
-    return await info.context.load(templates.by_id, root.id)
-
-
-async def user_of(root: strawberry.Parent[Share], info: Info) -> models.User | None:
-    return await info.context.load(users.by_id, root.id)
-
-
 @object_type("A template's part in a project's usage.")
 class TemplateUsage:
-    template: KeyTemplate = resolved(template_of, "The template, which may have been deleted since.")
+    template: KeyTemplate = resolved(related(templates.by_id, "id"), "The template, which may have been deleted since.")
     usage: Usage = described("The calls made with keys from the template.")
 
 
 @object_type("A user's part in a project's usage.")
 class UserUsage:
-    user: User = resolved(user_of, "The user, who may have left the project since.")
+    user: User = resolved(related(users.by_id, "id"), "The user, who may have left the project since.")
     usage: Usage = described("The calls made with the user's keys.")
 
 

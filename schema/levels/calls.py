@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from graphql import GraphQLField, GraphQLSchema
@@ -12,6 +13,7 @@ from strawberry.types.field import StrawberryField
 
 from schema.levels.info import LevelInfo
 from schema.levels.kinds import Failed
+from schema.loaders import Relation
 
 NO_ATTRIBUTE = ""
 SOURCE = object()
@@ -78,6 +80,20 @@ class Resolver(Call):
         return _caller(bool(positional), source, tuple(named))(self._function, objects, named)
 
 
+class Related(Resolver):
+    """One that says of itself which batch it asks, and by which attribute: it need not even be called."""
+
+    def __init__(self, field: StrawberryField, strawberry_schema: Any, relation: Relation) -> None:
+        super().__init__(field, strawberry_schema)
+        self.batch = relation.batch
+        self.is_list = relation.is_list
+        self._key_of = attrgetter(relation.attribute)
+
+    def keys(self, objects: list[Any]) -> list[Any]:
+        """What to ask for; null asks for nothing. Raises what a row's attribute raises."""
+        return [*map(self._key_of, objects)]
+
+
 class Whatever(Call):
     """Any other resolver, as graphql-core calls it."""
 
@@ -113,6 +129,9 @@ class Calls:
             return Whatever(definition)
         if field.extensions or self._strawberry_schema.schema_converter.exception_handlers:
             return Whatever(definition)
+        relation = getattr(field.base_resolver.wrapped_func, "relation", None) if field.base_resolver else None
+        if isinstance(relation, Relation):
+            return Related(field, self._strawberry_schema, relation)
         if field.base_resolver:
             return Resolver(field, self._strawberry_schema)
         return Attribute(field.python_name) if field.default_resolver is getattr else Whatever(definition)

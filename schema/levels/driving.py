@@ -2,16 +2,16 @@
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
-from schema.levels.calls import Manner
+from schema.levels.calls import Manner, Related
 from schema.levels.info import LevelInfo
 from schema.levels.kinds import Failed, Kinds
 from schema.levels.plan import Field
-from schema.levels.wants import WANTED, Wants
+from schema.levels.wants import WANTED, Waiting, Wants
 
 Place = tuple[Any, Any, Any]
 """A container, a key in it, and the type of what stands there."""
@@ -47,21 +47,6 @@ class Column:
             yield made, key, type_
 
 
-class Step:
-    """A coroutine that waits for a value of a batch."""
-
-    __slots__ = ("column", "coroutine", "driver", "index")
-
-    def __init__(self, driver: "Driver", column: Column, index: int, coroutine: Any) -> None:
-        self.driver = driver
-        self.column = column
-        self.index = index
-        self.coroutine = coroutine
-
-    def __call__(self, value: Any, error: Exception | None) -> None:
-        self.driver.go_on(self, value, error)
-
-
 class Driver:
     """Drives the coroutines of an operation until none is open; what is complete goes on at once."""
 
@@ -81,6 +66,15 @@ class Driver:
         if not column.open:
             self._complete(column)
 
+    def relate(self, column: Column, call: Related, keys: list[Any]) -> None:
+        """Completes a column of what the relation's batch finds for the keys."""
+        group = self._wants.group(call.batch, ())
+        wanting = group.wanting_all(keys)
+        if wanting is None:
+            self.fill(column, keys, group.kept, None)
+        else:
+            wanting.columns.append((column, keys))
+
     async def finish(self) -> None:
         while self._wants.are_open or self._tasks or self._arrived:
             if self._tasks:  # which may want something too
@@ -92,7 +86,7 @@ class Driver:
                 await self._wants.until_woken()
             self.wave += 1
             with self._wants.driving():
-                self._wants.tell()
+                self._wants.tell(self)
                 self._settle()
 
     async def leave(self) -> None:
@@ -103,48 +97,75 @@ class Driver:
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def go_on(self, step: Step, value: Any, error: Exception | None) -> None:
-        coroutine, column, index = step.coroutine, step.column, step.index
+    # Told by the wants
+
+    def fill(self, column: Column, keys: list[Any], values: Mapping[Any, Any], error: Exception | None) -> None:
+        call = column.field.call
+        if error is None:
+            found = [values[key] if key is not None else None for key in keys]
+        else:
+            failed = Failed(error)
+            found = [values.get(key, failed) if key is not None else None for key in keys]
+        column.values = [value or [] for value in found] if isinstance(call, Related) and call.is_list else found
+        self._complete(column)
+
+    def go_on(self, waiting: list[Waiting], values: Mapping[Any, Any], error: Exception | None) -> None:
+        for column, index, coroutine, key in waiting:
+            try:
+                asked = coroutine.send(values[key]) if error is None else coroutine.throw(error)
+            except StopIteration as stop:
+                column.values[index] = stop.value
+            except Exception as failure:  # noqa: BLE001  a field's error, told as such
+                column.values[index] = Failed(failure)
+            else:
+                self._wait(column, index, coroutine, asked, None)
+                continue
+            column.open -= 1
+            if not column.open:
+                self._complete(column)
+
+    # Coroutines
+
+    def _start(self, column: Column) -> None:
+        call = column.field.call
+        if call.manner is Manner.WANTS:
+            self._start_quickly(column)
+            return
+        for index, value in enumerate(column.values):
+            if not self._kinds.is_awaited(value):
+                continue
+            coroutine: Any = value if value.__class__ is types.CoroutineType else _until(value)
+            if call.manner is Manner.TASKS:
+                column.open += 1
+                self._watch(column, index, asyncio.create_task(coroutine))
+            else:
+                self._begin(column, index, coroutine, copy_context())
+        if call.manner is Manner.UNKNOWN:
+            call.manner = Manner.WANTS
+
+    def _start_quickly(self, column: Column) -> None:
+        for index, value in enumerate(column.values):
+            if value.__class__ is types.CoroutineType:
+                self._begin(column, index, value, None)
+            elif self._kinds.is_awaited(value):
+                self._begin(column, index, _until(value), None)
+
+    def _begin(self, column: Column, index: int, coroutine: Any, context: Context | None) -> None:
+        """The first step; in a context of its own where it may have to go on as a task, which has one."""
         try:
-            asked = coroutine.send(value) if error is None else coroutine.throw(error)
+            asked = context.run(coroutine.send, None) if context else coroutine.send(None)
         except StopIteration as stop:
             column.values[index] = stop.value
         except Exception as failure:  # noqa: BLE001  a field's error, told as such
             column.values[index] = Failed(failure)
         else:
-            self._wait(column, index, coroutine, asked)
-            return
-        column.open -= 1
-        if not column.open:
-            self._complete(column)
+            column.open += 1
+            self._wait(column, index, coroutine, asked, context)
 
-    def _start(self, column: Column) -> None:
-        values, manner = column.values, column.field.call.manner
-        for index, value in enumerate(values):
-            if not self._kinds.is_awaited(value):
-                continue
-            coroutine: Any = value if value.__class__ is types.CoroutineType else _until(value)
-            if manner is Manner.TASKS:
-                column.open += 1
-                self._watch(column, index, asyncio.create_task(coroutine))
-                continue
-            context = copy_context() if manner is Manner.UNKNOWN else None
-            try:
-                asked = context.run(coroutine.send, None) if context else coroutine.send(None)
-            except StopIteration as stop:
-                values[index] = stop.value
-            except Exception as failure:  # noqa: BLE001  a field's error, told as such
-                values[index] = Failed(failure)
-            else:
-                column.open += 1
-                self._wait(column, index, coroutine, asked, context)
-        if column.field.call.manner is Manner.UNKNOWN:
-            column.field.call.manner = Manner.WANTS
-
-    def _wait(self, column: Column, index: int, coroutine: Any, asked: Any, context: Context | None = None) -> None:
+    def _wait(self, column: Column, index: int, coroutine: Any, asked: Any, context: Context | None) -> None:
         if asked is WANTED:
             group, key = self._wants.asked
-            group.want(key, Step(self, column, index, coroutine))
+            group.wanting(key).waiting.append((column, index, coroutine, key))
             return
         column.field.call.manner = Manner.TASKS
         self._watch(column, index, asyncio.create_task(_rest(coroutine, asked), context=context))

@@ -115,7 +115,6 @@ class Levels:
         variable_values: dict[str, Any] | None = None,
         operation_name: str | None = None,
         root_value: Any = None,
-        operation_extensions: dict[str, Any] | None = None,
         middleware: Any = None,
         **options: Any,
     ) -> ExecutionResult:
@@ -138,7 +137,6 @@ class Levels:
                     variable_values=variable_values,
                     operation_name=operation_name,
                     root_value=root_value,
-                    operation_extensions=operation_extensions,
                     middleware=middleware,
                     **options,
                 )
@@ -148,7 +146,14 @@ class Levels:
         wants = Wants(getattr(context_value, "actor", None))
         if hasattr(context_value, "loaders"):
             context_value.loaders = wants
-        run = Run(plan, variables, wants, root_value=root_value, context=context_value, extensions=operation_extensions)
+        run = Run(
+            plan,
+            variables,
+            wants,
+            root_value=root_value,
+            context=context_value,
+            extensions=options.get("operation_extensions"),
+        )
         data, errors = await run.answer()
         return ExecutionResult(data, errors or None)
 

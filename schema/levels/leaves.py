@@ -1,6 +1,6 @@
 """Values of scalars and enums as JSON has them, and generated code that makes objects of nothing but attributes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -20,6 +20,7 @@ from graphql import (
 )
 
 Leaf = Callable[[Any], Any]
+Leaves = Callable[[Iterable[Any]], list[Any]]
 Build = Callable[[list[Any]], list[dict[str, Any]]]
 
 PLAIN = frozenset({str, int, float, bool, datetime, date, Decimal, UUID})
@@ -42,11 +43,14 @@ def leaf(type_: Any) -> Leaf:
     """What makes JSON of values of the type, which may be non-null. It raises Irregular."""
     is_required = is_non_null_type(type_)
     named: GraphQLLeafType = type_.of_type if is_required else type_
-    coerce = _names(named) if is_enum_type(named) else named.coerce_output_value
+    coerce = named.coerce_output_value
+    names = _names(named) if is_enum_type(named) else {}
 
     def made(value: Any) -> Any:
         if value is None and not is_required:
             return None
+        if names and (name := names.get(id(value))):
+            return name
         if value.__class__ not in PLAIN and not isinstance(value, Enum):
             raise Irregular
         coerced = coerce(value)
@@ -57,17 +61,42 @@ def leaf(type_: Any) -> Leaf:
     return made
 
 
-def _names(type_: Any) -> Leaf:
-    """The names of an enum's members; a member is one object for good, so its identity tells which it is."""
-    names = {}
-    members = getattr(type_, "wrapped_cls", ())
-    for member in members:
-        names[id(member)] = type_.coerce_output_value(member)
+def _names(type_: Any) -> dict[int, str]:
+    """The names of an enum's members, by identity: a member is one object for good."""
+    members: Iterable[Any] = getattr(type_, "wrapped_cls", ())
+    return {id(member): type_.coerce_output_value(member) for member in members}
 
-    def name_of(value: Any) -> Any:
-        return names.get(id(value)) or type_.coerce_output_value(value)
 
-    return name_of
+def _expression(type_: Any, variable: str, number: int, scope: dict[str, Any]) -> str:
+    """The value in JSON: at once where it is plain to see, else as `leaf` has it."""
+    closely = f"leaf_{number}({variable})"
+    if type_ in AS_THEY_ARE:
+        return f"{variable} if {AS_THEY_ARE[type_].format(variable)} else {closely}"
+    if is_enum_type(type_):
+        scope[f"names_{number}"] = _names(type_)
+        return f"names_{number}.get(id({variable})) or {closely}"
+    scope[f"coerce_{number}"] = type_.coerce_output_value
+    coerced = f"(coerced := coerce_{number}({variable}))"
+    return f"{closely} if {variable}.__class__ not in PLAIN or {coerced} is None else coerced"
+
+
+def leaves(type_: Any) -> Leaves:
+    """A function that makes JSON of many values of the type. It raises Irregular."""
+    named = type_.of_type if is_non_null_type(type_) else type_
+    scope: dict[str, Any] = {"PLAIN": PLAIN, "Irregular": Irregular, "leaf_0": leaf(type_)}
+    lines = [
+        "def leaves(values):",
+        "    leaves = []",
+        "    try:",
+        "        for value in values:",
+        f"            leaves.append({_expression(named, 'value', 0, scope)})",
+        "    except Exception as error:",
+        "        raise Irregular from error",
+        "    return leaves",
+    ]
+    exec("\n".join(lines), scope)  # noqa: S102  of nothing that anybody gives
+    made: Leaves = scope["leaves"]
+    return made
 
 
 def builder(constants: Mapping[str, str | None], attributes: Mapping[str, tuple[str, Any]]) -> Build:
@@ -75,7 +104,7 @@ def builder(constants: Mapping[str, str | None], attributes: Mapping[str, tuple[
 
     It raises where any value is not as it should be.
     """
-    scope: dict[str, Any] = {"Irregular": Irregular}
+    scope: dict[str, Any] = {"PLAIN": PLAIN}
     reads: list[str] = []
     members: list[str] = []
     for number, (key, constant) in enumerate(constants.items()):
@@ -87,9 +116,7 @@ def builder(constants: Mapping[str, str | None], attributes: Mapping[str, tuple[
         variable = f"value_{number}"
         scope[f"leaf_{number}"] = leaf(type_)
         reads.append(f"{variable} = row.{name}")
-        closely = f"leaf_{number}({variable})"
-        condition = AS_THEY_ARE.get(named, "").format(variable)
-        members.append(f"{key!r}: {variable} if {condition} else {closely}" if condition else f"{key!r}: {closely}")
+        members.append(f"{key!r}: {_expression(named, variable, number, scope)}")
     lines = [
         "def build(rows):",
         "    made = []",

@@ -11,7 +11,21 @@ from graphql.pyutils import is_awaitable
 
 from schema.levels.info import LevelInfo
 from schema.levels.kinds import Typed
-from schema.levels.plan import Field
+from schema.levels.plan import Field, Selection
+
+
+def are_of(selection: Selection, info: LevelInfo, rows: list[Any]) -> bool:
+    """Whether all rows are surely of the type that is selected from."""
+    check = selection.type.is_type_of
+    if check is None:
+        return True
+    row: type | None = getattr(check, "row", None)
+    if row is not None:
+        return all(issubclass(each, row) for each in {*map(type, rows)})
+    try:
+        return all(check(each, info) is True for each in rows)  # type: ignore[arg-type]  # stands for it
+    except Exception:  # noqa: BLE001  looked at one by one then, where an error finds its place
+        return False
 
 
 def check_null(field: Field, type_: Any) -> None:

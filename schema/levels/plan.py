@@ -24,7 +24,7 @@ from graphql.execution.values import VariableValues, get_argument_values
 
 from schema.levels.calls import Call, Calls
 from schema.levels.kinds import Kinds
-from schema.levels.leaves import Build, Leaf, builder, leaf
+from schema.levels.leaves import Build, Leaves, builder, leaves
 
 TYPENAME = "__typename"
 
@@ -136,14 +136,14 @@ class Field:
         return Shape(True, is_required, item_is_required, is_simple)
 
     @cached_property
-    def leaf(self) -> Leaf | None:
-        """What makes JSON of a value, or of an item of a list; None where objects are selected."""
+    def leaves(self) -> Leaves | None:
+        """What makes JSON of values, or of the items of a list; None where objects are selected."""
         if not is_leaf_type(self.named):
             return None
         type_: Any = self.type
         if self.shape.is_list:
             type_ = (type_.of_type if is_non_null_type(type_) else type_).of_type
-        return leaf(type_) if self.shape.is_simple else None
+        return leaves(type_) if self.shape.is_simple else None
 
     @cached_property
     def only_selection(self) -> "Selection":

@@ -10,6 +10,7 @@ from graphql.pyutils import Undefined, is_iterable
 from graphql.pyutils.is_awaitable import is_async_iterable
 
 from schema.levels import objects
+from schema.levels.calls import Related
 from schema.levels.driving import Column, Driver
 from schema.levels.faults import Answer, Fault
 from schema.levels.info import LevelInfo
@@ -63,11 +64,21 @@ class Run:
 
     def _resolve(self, field: Field, rows: list[Any], made: list[Made]) -> None:
         info = self._info(field)
+        if isinstance(field.call, Related) and self._relate(field.call, Column(field, info, made, []), rows):
+            return
         try:
             values = field.call.values(info, rows, field.arguments(self._variables))
         except Exception as error:  # noqa: BLE001  of an argument: the same for each object
             values = [Failed(error) for _ in rows]
         self._driver.take(Column(field, info, made, values))
+
+    def _relate(self, call: Related, column: Column, rows: list[Any]) -> bool:
+        try:
+            keys = call.keys(rows)
+        except Exception:  # noqa: BLE001  its resolver is called then, where an error finds its place
+            return False
+        self._driver.relate(column, call, keys)
+        return True
 
     def _info(self, field: Field) -> LevelInfo:
         return LevelInfo(
@@ -95,10 +106,10 @@ class Run:
         try:
             if field.shape.is_list:
                 self._put_lists(column)
-            elif field.leaf:
-                key, leaf = field.key, field.leaf
-                for made, value in zip(column.made, column.values, strict=True):
-                    made[key] = leaf(value)
+            elif field.leaves:
+                key = field.key
+                for made, value in zip(column.made, field.leaves(column.values), strict=True):
+                    made[key] = value
             else:
                 self._put_objects(column)
         except Irregular:
@@ -126,10 +137,8 @@ class Run:
         field, key, values = column.field, column.field.key, column.values
         if not {*map(type, values)} <= ({list, tuple} if field.shape.is_required else {list, tuple, type(None)}):
             raise Irregular
-        if leaf := field.leaf:
-            if field.shape.item_is_required and any(None in value for value in values if value):
-                raise Irregular
-            lists = [value if value is None else [leaf(item) for item in value] for value in values]
+        if leaves := field.leaves:
+            lists = [None if value is None else leaves(value) for value in values]
             for holder, items in zip(column.made, lists, strict=True):
                 holder[key] = items
             return
@@ -147,8 +156,7 @@ class Run:
         if not rows:
             return []
         selection = column.field.only_selection
-        check = selection.type.is_type_of
-        if check and not all(check(row, column.info) is True for row in rows):  # type: ignore[arg-type]  # stands for it
+        if not objects.are_of(selection, column.info, rows):
             raise Irregular
         return self._descend(selection, rows)
 

@@ -4,14 +4,35 @@ import asyncio
 import types
 from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 WANTED = object()
 """What a resolver yields that waits for a value of a batch; `Wants.asked` tells which."""
 
-Waiter = Callable[[Any, Exception | None], None]
-"""Is told the value, or what the batch failed with."""
+Batch = Callable[..., Awaitable[Mapping[Any, Any]]]
 Found = Mapping[Any, Any] | Exception
+Waiting = tuple[Any, int, Any, Any]
+"""The column of a coroutine that waits, its place there, itself, and the key that it waits for."""
+
+
+class Told(Protocol):
+    """Who goes on with what was fetched."""
+
+    def go_on(self, waiting: list[Waiting], values: Mapping[Any, Any], error: Exception | None) -> None: ...
+
+    def fill(self, column: Any, keys: list[Any], values: Mapping[Any, Any], error: Exception | None) -> None: ...
+
+
+class Wanted:
+    """The keys that a batch is called for once, and who waits for them."""
+
+    __slots__ = ("columns", "futures", "keys", "waiting")
+
+    def __init__(self) -> None:
+        self.keys: dict[Any, None] = {}
+        self.waiting: list[Waiting] = []
+        self.columns: list[tuple[Any, list[Any]]] = []
+        self.futures: list[tuple[asyncio.Future[Any], Any]] = []
 
 
 class Group:
@@ -19,40 +40,50 @@ class Group:
 
     __slots__ = ("arguments", "batch", "flying", "found", "kept", "wanted")
 
-    def __init__(self, batch: Callable[..., Awaitable[Mapping[Any, Any]]], arguments: tuple[Hashable, ...]) -> None:
+    def __init__(self, batch: Batch, arguments: tuple[Hashable, ...]) -> None:
         self.batch = batch
         self.arguments = arguments
         self.kept: dict[Any, Any] = {}
-        self.wanted: dict[Any, list[Waiter]] = {}
-        self.flying: dict[Any, list[Waiter]] = {}
+        self.wanted = Wanted()
+        self.flying = Wanted()
         """What the batch was called for, until it is told."""
         self.found: Found = {}
 
-    def want(self, key: Any, waiter: Waiter) -> None:
-        waiting = self.flying.get(key)
-        if waiting is None:
-            waiting = self.wanted.setdefault(key, [])
-        waiting.append(waiter)
+    def wanting(self, key: Any) -> Wanted:
+        """Where to wait for the key."""
+        if key in self.flying.keys:
+            return self.flying
+        self.wanted.keys[key] = None
+        return self.wanted
+
+    def wanting_all(self, keys: list[Any]) -> Wanted | None:
+        """Where to wait for all of the keys; None where there is nothing to wait for."""
+        missing = {key for key in keys if key is not None}.difference(self.kept)
+        if not missing:
+            return None
+        if missing <= self.flying.keys.keys():
+            return self.flying
+        self.wanted.keys.update((key, None) for key in keys if key in missing and key not in self.flying.keys)
+        return self.wanted
 
     async def fetch(self, actor: Any) -> None:
-        self.flying, self.wanted = self.wanted, {}
+        self.flying, self.wanted = self.wanted, Wanted()
         try:
-            self.found = await self.batch(actor, list(self.flying), *self.arguments)
+            self.found = await self.batch(actor, list(self.flying.keys), *self.arguments)
         except Exception as error:  # noqa: BLE001  it is told to everyone who waits for the batch
             self.found = error
 
-    def tell(self) -> None:
-        flying, self.flying = self.flying, {}
+    def tell(self, told: Told) -> None:
+        flying, self.flying = self.flying, Wanted()
         found, self.found = self.found, {}
-        if isinstance(found, Exception):
-            for waiter in [waiter for waiters in flying.values() for waiter in waiters]:
-                waiter(None, found)
-            return
-        self.kept.update((key, found.get(key)) for key in flying)
-        for key, waiters in flying.items():
-            value = self.kept[key]
-            for waiter in waiters:
-                waiter(value, None)
+        error = found if isinstance(found, Exception) else None
+        if error is None:
+            self.kept.update((key, found.get(key)) for key in flying.keys)  # type: ignore[union-attr]  # it is no error
+        for future, key in flying.futures:
+            _tell_future(future, self.kept.get(key), error)
+        for column, keys in flying.columns:
+            told.fill(column, keys, self.kept, error)
+        told.go_on(flying.waiting, self.kept, error)
 
 
 class Wants:
@@ -71,7 +102,7 @@ class Wants:
         """The value of the key, fetched together with those of all others of the level; None where there is none."""
         group = self._groups.get((batch, *arguments) if arguments else batch)
         if group is None:
-            group = self._group(batch, arguments)
+            group = self.group(batch, arguments)
         elif key in group.kept:
             return group.kept[key]
         if self._is_driving:
@@ -81,8 +112,15 @@ class Wants:
 
     def keep(self, batch: Any, values: Mapping[Any, Any]) -> None:
         """What the batch would find for these keys, which is at hand already and need not be fetched."""
-        group = self._groups.get(batch) or self._group(batch, ())
+        group = self.group(batch, ())
         group.kept = {**values, **group.kept}
+
+    def group(self, batch: Any, arguments: tuple[Hashable, ...]) -> Group:
+        name = (batch, *arguments) if arguments else batch
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Group(batch, arguments)
+        return group
 
     @contextmanager
     def driving(self) -> Iterator[None]:
@@ -95,21 +133,21 @@ class Wants:
 
     @property
     def are_open(self) -> bool:
-        return any(group.wanted for group in self._groups.values())
+        return any(group.wanted.keys for group in self._groups.values())
 
     async def fetch(self) -> None:
         """Calls each batch for all that is wanted of it."""
-        self._flying = [group for group in self._groups.values() if group.wanted]
+        self._flying = [group for group in self._groups.values() if group.wanted.keys]
         if len(self._flying) == 1:
             await self._flying[0].fetch(self._actor)
         else:
             await asyncio.gather(*(group.fetch(self._actor) for group in self._flying))
 
-    def tell(self) -> None:
+    def tell(self, told: Told) -> None:
         """What was fetched, to those who wait."""
         flying, self._flying = self._flying, []
         for group in flying:
-            group.tell()
+            group.tell(told)
 
     async def until_woken(self) -> None:
         """Returns when a task is done or wants something."""
@@ -119,28 +157,21 @@ class Wants:
     def abandon(self) -> None:
         """Closes coroutines that still wait."""
         for group in self._groups.values():
-            for waiter in [*group.wanted.values(), *group.flying.values()]:
-                for each in waiter:
-                    if coroutine := getattr(each, "coroutine", None):
-                        coroutine.close()
-
-    def _group(self, batch: Any, arguments: tuple[Hashable, ...]) -> Group:
-        group = Group(batch, arguments)
-        self._groups[(batch, *arguments) if arguments else batch] = group
-        return group
+            for _, _, coroutine, _ in [*group.wanted.waiting, *group.flying.waiting]:
+                coroutine.close()
 
     def _future(self, group: Group, key: Any) -> Generator[Any, Any, Any]:
         """For a task, which waits as tasks do."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def tell(value: Any, error: Exception | None) -> None:
-            if future.done():
-                return
-            if error:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-
-        group.want(key, tell)
+        group.wanting(key).futures.append((future, key))
         self.woken.set()
         return (yield from future)
+
+
+def _tell_future(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+    if future.done():  # its task was cancelled
+        return
+    if error:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
