@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import reduce
 from typing import Any, Generic, TypeVar
 
 from tortoise.expressions import Q, RawSQL
@@ -42,9 +42,11 @@ class Slice:
         if not 1 <= self.size <= LARGEST:
             raise BadInput(f"A page has 1 to {LARGEST} rows.")
 
-    @cached_property
+    @property
     def size(self) -> int:
-        return next((size for size in (self.first, self.last) if size is not None), DEFAULT)
+        if self.first is not None:
+            return self.first
+        return DEFAULT if self.last is None else self.last
 
     @property
     def backwards(self) -> bool:

@@ -14,6 +14,7 @@ ASK = "query($project: ID!) { project(id: $project) { usage(period: {lastDays: 2
 class Caller:
     client: httpx2.AsyncClient
     token: str | None = None
+    email: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -39,9 +40,21 @@ class Caller:
 
 
 async def sign_up(client: httpx2.AsyncClient, name: str) -> Caller:
-    email, password = f"{name}@example.org", f"the long password of {name}"
-    payload = await Caller(client).do("signUp", "token", email=email, name=name, password=password)
-    return Caller(client, payload["token"])
+    payload = await Caller(client).do("signUp", "token", name=name, **credentials(name))
+    return Caller(client, payload["token"], email_of(name))
+
+
+async def sign_in(client: httpx2.AsyncClient, name: str) -> Caller:
+    payload = await Caller(client).do("signIn", "token", **credentials(name))
+    return Caller(client, payload["token"], email_of(name))
+
+
+def email_of(name: str) -> str:
+    return f"{name}@example.org"
+
+
+def credentials(name: str) -> dict[str, str]:
+    return {"email": email_of(name), "password": f"the long password of {name}"}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import httpx2
 
-from tests.bench import load, servers, tiles
+from tests.bench import load, servers, tile_rows, tiles
+from tests.bench.callers import sign_up
 from tests.bench.samples import in_rounds
 from tests.bench.tables import Goal, beside, print_figures, print_goals, rate
 from tests.bench.targets import Served
@@ -20,8 +21,10 @@ async def run(folder: Path, _: str, *, rounds: int, seconds: float) -> None:
         servers.gateway(folder / "kept") as gateway,
         httpx2.AsyncClient(base_url=gateway.url, trust_env=False, timeout=60) as client,
     ):
-        print(f"kept: seeding {tiles.TEMPLATES} templates over GraphQL", flush=True)
-        owner, project_id = await tiles.seed(client)
+        print(f"kept: seeding {tiles.SIZE} templates", flush=True)
+        owner = await sign_up(client, tiles.OWNER)
+        database = f"sqlite://{folder / 'kept' / 'tessera.db'}"
+        project_id = (await tile_rows.seed(database, owner.email, (tiles.SIZE,)))[tiles.SIZE]
         asked = json.dumps({"query": tiles.QUERY, "variables": {"project": project_id}}).encode()
         headers = {**owner.headers, "Content-Type": "application/json"}
         first, again = [await client.post("/graphql", content=asked, headers=headers) for _ in range(2)]

@@ -48,6 +48,8 @@ class Figures:
         return self._samples.get((name, connections), [])
 
 
+WARMING = 16
+
 Turn = tuple[Target, int]
 
 
@@ -56,7 +58,8 @@ async def in_rounds(turns: Sequence[Turn], *, rounds: int, seconds: float) -> Fi
     figures = Figures()
     for target in dict.fromkeys(target for target, _ in turns):
         print(f"warming up: {target.name}", flush=True)
-        await target.measure(max(number for each, number in turns if each is target), seconds / 3)
+        most = max(number for each, number in turns if each is target)
+        await target.measure(min(most, WARMING), seconds / 3)
     for number in range(rounds):
         ordered = turns if number % 2 == 0 else list(reversed(turns))
         for target, connections in ordered:

@@ -41,10 +41,12 @@ async def gateway(folder: Path, database_url: str = "", **settings: str) -> Asyn
 
 
 @asynccontextmanager
-async def endpoint(name: str, folder: Path, port: int = 0, **environment: str) -> AsyncIterator[Server]:
-    """One of endpoints.py, served as Tessera serves itself."""
+async def endpoint(
+    name: str, folder: Path, port: int = 0, *, module: str = "endpoints", **environment: str
+) -> AsyncIterator[Server]:
+    """One of that file, served as Tessera serves itself."""
     port = port or free_port()
-    command = [str(BIN / "uvicorn"), f"tests.bench.endpoints:{name}", f"--port={port}", "--log-level=warning"]
+    command = [str(BIN / "uvicorn"), f"tests.bench.{module}:{name}", f"--port={port}", "--log-level=warning"]
     command += ["--no-access-log", "--no-proxy-headers", "--no-server-header", "--no-date-header"]
     async with running(command, port, folder / f"{name}.log", environment) as server:
         yield server
