@@ -122,7 +122,8 @@ async def last_calls(_: Actor, key_ids: Sequence[str]) -> dict[str, datetime]:
     """When a call was last let through with each of these keys; to the hour, where its record is past retention."""
     parameters = Parameters(connection().capabilities.dialect)
     keys = parameters.table(("key_id",), [(key_id,) for key_id in key_ids])
-    hours = "SELECT MAX(h.hour) FROM usage_hours AS h WHERE h.key_id = k.key_id AND h.requests > 0"
+    hours = "SELECT h.hour FROM usage_hours AS h WHERE h.key_id = k.key_id AND h.requests > 0"
+    hours = f"{hours} ORDER BY h.hour DESC LIMIT 1"
     last = f"SELECT k.key_id, ({hours}) AS hour FROM ({keys}) AS k"
     within = f"r.key_id = last.key_id AND r.called_at >= last.hour AND r.called_at < last.hour + {HOUR_US}"
     records = f"SELECT MAX(r.called_at) FROM usage_records AS r WHERE {within}"

@@ -42,4 +42,4 @@ class KeyRequest(Model):
             CheckConstraint("(state = 'rejected') = (reason IS NOT NULL)", "rejected_with_reason"),
             UniqueConstraint(("template_id", "user_id"), "one_pending_request", "state = 'pending'"),
         )
-        indexes = (("project_id", "id"), ("template_id", "id"), ("user_id", "id"))
+        indexes = (("project_id", "id"), ("template_id", "id"), ("user_id", "id"), ("project_id", "user_id"))

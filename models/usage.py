@@ -3,6 +3,9 @@
 Instants are whole microseconds since 1970 in UTC. Money is `units + fraction * 10^-10`, carried: whole numbers, which
 every database adds exactly. A bucket is the sum of its records; one transaction writes both. Quotas are kept by the
 buckets of days and months themselves, so that no other count can differ from them.
+
+A bucket is known by its key and instant. Its id is of no use: that of a day or month is NULL on SQLite, where those of
+a key lie side by side.
 """
 
 from tortoise import fields

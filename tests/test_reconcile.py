@@ -60,7 +60,7 @@ async def test_the_smallest_difference_is_told_in_every_bucket(
 ) -> None:
     await counting.record(Call(key.id, NOON, Decimal("1.5")) for key in keys)
     row = await table.get(key_id=keys[1].id)
-    await table.filter(id=row.id).update(**{column: getattr(row, column) + 1})
+    await table.filter(key_id=row.key_id).update(**{column: getattr(row, column) + 1})
     lines = await found()
     differing = {UsageHour: ["day"], UsageDay: ["day", "month"], UsageMonth: ["month"]}[table]
     differing = ["hour", *differing] if table is UsageHour and column != "refused" else differing

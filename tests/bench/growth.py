@@ -106,7 +106,7 @@ async def _ingested(database: Seeded, seconds: float) -> Figure:
 @asynccontextmanager
 async def _open(database: Seeded) -> AsyncIterator[Site]:
     async with (
-        servers.gateway(database.folder, database.url) as server,
+        servers.gateway(database.folder, database.url, kept_answers_megabytes="0") as server,
         httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client,
     ):
         owner = await _signed_in(client, OWNER)
