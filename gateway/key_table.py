@@ -28,6 +28,11 @@ class Column(StrEnum):
     TOTAL = "total"
 
 
+SHOWN = (
+    *("id", "name", "project_id", "template_id", "role_id", "user_id"),
+    *("state", "received_at", "expires_at", "revoked_at", "revoked_by_id"),
+)
+"""The columns that a page shows anything of."""
 BY_USAGE = frozenset({Column.REQUESTS, Column.TOTAL})
 
 
@@ -88,7 +93,7 @@ async def pages_of_templates(
 ) -> dict[str, Page[IssuedKey]]:
     """The newest first."""
     rows, name = _filtered(IssuedKey.all(), Query(states=states), now), f"template keys {states}"
-    listing = Listing(rows, ("-id",), name, sealer, is_all_of_name=states is None)
+    listing = Listing(rows, ("-id",), name, sealer, SHOWN, is_all_of_name=states is None)
     return await pages.of_each(listing, "template_id", template_ids, part)
 
 

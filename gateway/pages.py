@@ -74,6 +74,8 @@ class Listing(Generic[Row]):
     order: tuple[str, ...]
     name: str
     sealer: Sealer
+    shown: tuple[str, ...] = ()
+    """The columns that are read for the pages of many parents; all unless some are named."""
     is_all_of_name: bool = False
     """Whether the rows depend on nothing but the name, so that one statement serves all of that name."""
 
@@ -161,6 +163,8 @@ def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part:
     order = ", ".join(f"{_in_sql(table, c.lstrip('-'))} {'DESC' if c.startswith('-') else 'ASC'}" for c in direction)
     place = RawSQL(f"ROW_NUMBER() OVER (PARTITION BY {_in_sql(table, parent)} ORDER BY {order})")
     wanted = listing.between(part).filter(**{f"{parent}__in": parent_ids})
+    if listing.shown:
+        wanted = wanted.only(*listing.shown)
     numbered = wanted.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
     sql, values, model = built(numbered, listing.rows.model)
     ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text

@@ -22,6 +22,7 @@ from models import Project, ProjectNode, Role, Template, TemplateField
 from models.fields import named
 
 MOST_TEMPLATES, MOST_FIELDS = 1000, 50
+SHOWN_OF_FIELDS = ("id", "template_id", "name", "description", "value", "node__id", "node__upstream_id")
 UNKNOWN, UNKNOWN_FIELD = "There is no such API key template.", "There is no such information field."
 TAKEN, FIELD_TAKEN = "The project has a template of this name.", "The template has a field of this name."
 
@@ -114,8 +115,8 @@ def _fields(actor: Actor, template_ids: list[str], now: datetime) -> QuerySet[Te
     if actor.user:
         held = keys.held_by(actor).filter(keys.in_states(keys.LIVING, now))
         seen |= Q(template_id__in=Subquery(held.values("template_id")))
-    living = TemplateField.filter(seen, template_id__in=template_ids, deleted_at=None).select_related("node")
-    return living.order_by("position", "id")
+    living = TemplateField.filter(seen, template_id__in=template_ids, deleted_at=None)
+    return living.only(*SHOWN_OF_FIELDS).order_by("position", "id")
 
 
 def value_of(field: TemplateField) -> str:

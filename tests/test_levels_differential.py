@@ -195,6 +195,7 @@ async def differ(world: World, who: str, asked: Asked) -> None:
     ordinary = await world.answer("ordinary", world.callers[who], asked)
     assert orjson.dumps(levels.get("data")) == orjson.dumps(ordinary.get("data"))
     assert told(levels) == told(ordinary)
+    assert "INTERNAL" not in {error["extensions"]["code"] for error in ordinary.get("errors", ())}
     assert ("data" in levels) == ("data" in ordinary)
     remember_cursors(world.known, ordinary.get("data"))
     world.ran["whole" if "errors" not in ordinary else "with errors" if ordinary.get("data") else "nothing"] += 1
