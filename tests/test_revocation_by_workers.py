@@ -11,7 +11,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from tests.test_graceful_stop import stopped
 from tests.world import SEALER, person
 
 LONG = int(os.environ.get("TESSERA_REVOCATIONS", "0"))
-REVOCATIONS = LONG or 6
+REVOCATIONS = LONG or 5
 WORKERS = 4
 LEAST_ASKED_A_SECOND = 100
 GAP_SECONDS = 0.1
@@ -49,6 +49,8 @@ BEFORE_SECONDS, AFTER_SECONDS = 0.3, 1.3
 """How long a key is called with before it is revoked, and after that was answered."""
 WITHIN_SECONDS = 1.0
 STOPPED_SECONDS = (0.3, 1.2, 2.5) if LONG else (0.3, 1.2)
+SILENT_SECONDS = 2.0
+LISTENERS = f"FROM pg_stat_activity WHERE application_name = '{notices.APPLICATION_NAME}'"
 REVOKE = "mutation ($id: ID!) { keyRevoke(input: { keyId: $id }) { userErrors { code } } }"
 
 log = logging.getLogger(__name__)
@@ -75,19 +77,31 @@ async def nothing(scene: Scene) -> None:
 
 
 async def notices_cut(scene: Scene) -> None:
-    ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '%s'"
-    scene.befallen += len(await scene.postgres.rows(ending % notices.APPLICATION_NAME))
+    """Whoever lost the connection looks at the log at once when it has another."""
+    scene.befallen += len(await scene.postgres.rows(f"SELECT pg_terminate_backend(pid) {LISTENERS}"))
+    await asyncio.sleep(0.05)
+
+
+async def notices_silenced(scene: Scene) -> None:
+    """The connections are there, and nothing comes over them."""
+    listeners = [row["pid"] for row in await scene.postgres.rows(f"SELECT pid {LISTENERS}")]
+    _signal(listeners, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(SILENT_SECONDS)
+    finally:
+        _signal(listeners, signal.SIGCONT)
+    scene.befallen += len(listeners)
     await asyncio.sleep(0.05)
 
 
 async def worker_stopped(scene: Scene) -> None:
     random = chance(f"stop {scene.befallen}")
     worker = random.choice(scene.workers)
-    os.kill(worker, signal.SIGSTOP)
+    _signal([worker], signal.SIGSTOP)
     try:
         await asyncio.sleep(random.choice(STOPPED_SECONDS))
     finally:
-        os.kill(worker, signal.SIGCONT)
+        _signal([worker], signal.SIGCONT)
     scene.befallen += 1
     await asyncio.sleep(0.3)
 
@@ -98,7 +112,19 @@ async def database_restarted(scene: Scene) -> None:
     await asyncio.sleep(1)
 
 
-CASES: list[Callable[[Scene], Awaitable[None]]] = [nothing, notices_cut, worker_stopped, database_restarted]
+CASES: list[Callable[[Scene], Awaitable[None]]] = [
+    nothing,
+    notices_cut,
+    notices_silenced,
+    worker_stopped,
+    database_restarted,
+]
+
+
+def _signal(process_ids: Sequence[int], number: signal.Signals) -> None:
+    for process_id in process_ids:
+        with suppress(ProcessLookupError):
+            os.kill(process_id, number)
 
 
 async def again_and_again(befalls: Callable[[Scene], Awaitable[None]], scene: Scene) -> None:
@@ -180,7 +206,7 @@ async def subject(offered: Offer, number: int) -> Subject:
 async def test_no_worker_lets_a_call_in_after_its_key_was_revoked_and_none_says_yes_a_second_later(
     tmp_path: Path,
 ) -> None:
-    """Nothing befalls them, nobody hears of a change, workers stop and go on, the database is restarted: in turn."""
+    """One after the other: nothing befalls them, no notice is heard, workers stop and go on, the database restarts."""
     log.warning("To repeat this run: TESSERA_CRASH_SEED=%d TESSERA_REVOCATIONS=%d", SEED, LONG)
     rates: list[float] = []
     async with scene(tmp_path, REVOCATIONS * len(CASES)) as (world, subjects):
