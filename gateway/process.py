@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import select
 import signal
 import socket
 import threading
@@ -35,13 +36,18 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, others: Sequence[socket.socket] = ()) -> None:
         super().__init__(config)
         self._others = others
+        self._waiting: set[int] = set()
+        """At which of them somebody waited a moment ago."""
+        self._poll = select.poll()
         for listener in others:
             listener.setblocking(False)
+            self._poll.register(listener, select.POLLIN)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second."""
         if not self.should_exit:
-            await self._take(self._others)
+            before, self._waiting = self._waiting, {listener for listener, _ in self._poll.poll(0)}
+            await self._take([each for each in self._others if each.fileno() in before & self._waiting])
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -57,9 +57,9 @@ async def worker_of(line: Line) -> int:
 
 
 async def takers(url: str, connections: int) -> Counter[int]:
-    """How many each worker took of connections that are all open at once."""
+    """How many each worker took of connections that are made at once and are all open."""
     async with AsyncExitStack() as stack, asyncio.timeout(60):
-        lines = [await stack.enter_async_context(line(url)) for _ in range(connections)]
+        lines = await asyncio.gather(*(stack.enter_async_context(line(url)) for _ in range(connections)))
         return Counter(await asyncio.gather(*map(worker_of, lines)))
 
 
@@ -84,7 +84,7 @@ async def test_each_worker_takes_its_share_of_connections(tessera: Tessera) -> N
     async with all_serving(tessera, WORKERS) as (served, url):
         taken = await takers(url, CONNECTIONS)
         assert set(taken) == set(children_of(served.process.pid))
-        assert min(taken.values()) > FAIR_SHARE
+        assert min(taken.values()) > FAIR_SHARE, taken
         assert await stopped(served) == 0
 
 
