@@ -110,6 +110,7 @@ class Driver:
         self._complete(column)
 
     def go_on(self, waiting: list[Waiting], values: Mapping[Any, Any], error: Exception | None) -> None:
+        wants = self._wants
         for column, index, coroutine, key in waiting:
             try:
                 asked = coroutine.send(values[key]) if error is None else coroutine.throw(error)
@@ -118,7 +119,10 @@ class Driver:
             except Exception as failure:  # noqa: BLE001  a field's error, told as such
                 column.values[index] = Failed(failure)
             else:
-                self._wait(column, index, coroutine, asked, None)
+                if asked is WANTED:
+                    wants.asked.want(column, index, coroutine, wants.asked_key)
+                else:
+                    self._go_on_as_task(column, index, coroutine, asked, None)
                 continue
             column.open -= 1
             if not column.open:
@@ -144,11 +148,25 @@ class Driver:
             call.manner = Manner.WANTS
 
     def _start_quickly(self, column: Column) -> None:
-        for index, value in enumerate(column.values):
-            if value.__class__ is types.CoroutineType:
-                self._begin(column, index, value, None)
-            elif self._kinds.is_awaited(value):
-                self._begin(column, index, _until(value), None)
+        """As `_begin` does for each, in fewer steps."""
+        wants, values = self._wants, column.values
+        for index, value in enumerate(values):
+            if value.__class__ is not types.CoroutineType:
+                if self._kinds.is_awaited(value):
+                    self._begin(column, index, _until(value), None)
+                continue
+            try:
+                asked = value.send(None)
+            except StopIteration as stop:
+                values[index] = stop.value
+            except Exception as failure:  # noqa: BLE001  a field's error, told as such
+                values[index] = Failed(failure)
+            else:
+                column.open += 1
+                if asked is WANTED:
+                    wants.asked.want(column, index, value, wants.asked_key)
+                else:
+                    self._go_on_as_task(column, index, value, asked, None)
 
     def _begin(self, column: Column, index: int, coroutine: Any, context: Context | None) -> None:
         """The first step; in a context of its own where it may have to go on as a task, which has one."""
@@ -160,13 +178,12 @@ class Driver:
             column.values[index] = Failed(failure)
         else:
             column.open += 1
-            self._wait(column, index, coroutine, asked, context)
+            if asked is WANTED:
+                self._wants.asked.want(column, index, coroutine, self._wants.asked_key)
+            else:
+                self._go_on_as_task(column, index, coroutine, asked, context)
 
-    def _wait(self, column: Column, index: int, coroutine: Any, asked: Any, context: Context | None) -> None:
-        if asked is WANTED:
-            group, key = self._wants.asked
-            group.wanting(key).waiting.append((column, index, coroutine, key))
-            return
+    def _go_on_as_task(self, column: Column, index: int, coroutine: Any, asked: Any, context: Context | None) -> None:
         column.field.call.manner = Manner.TASKS
         self._watch(column, index, asyncio.create_task(_rest(coroutine, asked), context=context))
 

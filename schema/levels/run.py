@@ -118,13 +118,13 @@ class Run:
 
     def _put_objects(self, column: Column) -> None:
         field, holders, rows = column.field, column.made, column.values
-        if any(row is None for row in rows):
+        if type(None) in {*map(type, rows)}:
             if field.shape.is_required:
                 raise Irregular
             present = [(made, row) for made, row in zip(holders, rows, strict=True) if row is not None]
             holders, rows = [made for made, _ in present], [row for _, row in present]
         key = field.key
-        distinct = {id(row): row for row in rows}
+        distinct = dict(zip(map(id, rows), rows, strict=True))
         if len(distinct) == len(rows):
             for holder, made in zip(holders, self._objects(column, rows), strict=True):
                 holder[key] = made

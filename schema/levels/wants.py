@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 WANTED = object()
-"""What a resolver yields that waits for a value of a batch; `Wants.asked` tells which."""
+"""What a resolver yields that waits for a value of a batch: of `Wants.asked`, by `Wants.asked_key`."""
 
 Batch = Callable[..., Awaitable[Mapping[Any, Any]]]
 Found = Mapping[Any, Any] | Exception
@@ -38,7 +38,7 @@ class Wanted:
 class Group:
     """One batch with its arguments: what is known of it, and what is wanted."""
 
-    __slots__ = ("arguments", "batch", "flying", "found", "kept", "wanted")
+    __slots__ = ("arguments", "batch", "flying", "found", "kept", "landed", "wanted")
 
     def __init__(self, batch: Batch, arguments: tuple[Hashable, ...]) -> None:
         self.batch = batch
@@ -46,7 +46,8 @@ class Group:
         self.kept: dict[Any, Any] = {}
         self.wanted = Wanted()
         self.flying = Wanted()
-        """What the batch was called for, until it is told."""
+        """What the batch is being called for."""
+        self.landed = Wanted()
         self.found: Found = {}
 
     def wanting(self, key: Any) -> Wanted:
@@ -55,6 +56,11 @@ class Group:
             return self.flying
         self.wanted.keys[key] = None
         return self.wanted
+
+    def want(self, column: Any, index: int, coroutine: Any, key: Any) -> None:
+        wanting = self.flying if key in self.flying.keys else self.wanted
+        wanting.keys[key] = None
+        wanting.waiting.append((column, index, coroutine, key))
 
     def wanting_all(self, keys: list[Any]) -> Wanted | None:
         """Where to wait for all of the keys; None where there is nothing to wait for."""
@@ -73,17 +79,22 @@ class Group:
         except Exception as error:  # noqa: BLE001  it is told to everyone who waits for the batch
             self.found = error
 
+    def land(self) -> None:
+        """What was found is known from now on."""
+        self.landed, self.flying = self.flying, Wanted()
+        if not isinstance(self.found, Exception):
+            self.kept.update(zip(self.landed.keys, map(self.found.get, self.landed.keys), strict=True))
+
     def tell(self, told: Told) -> None:
-        flying, self.flying = self.flying, Wanted()
-        found, self.found = self.found, {}
-        error = found if isinstance(found, Exception) else None
-        if error is None:
-            self.kept.update((key, found.get(key)) for key in flying.keys)  # type: ignore[union-attr]  # it is no error
-        for future, key in flying.futures:
+        """Tells what has landed to those who waited for it."""
+        landed, self.landed = self.landed, Wanted()
+        error = self.found if isinstance(self.found, Exception) else None
+        self.found = {}
+        for future, key in landed.futures:
             _tell_future(future, self.kept.get(key), error)
-        for column, keys in flying.columns:
+        for column, keys in landed.columns:
             told.fill(column, keys, self.kept, error)
-        told.go_on(flying.waiting, self.kept, error)
+        told.go_on(landed.waiting, self.kept, error)
 
 
 class Wants:
@@ -94,7 +105,8 @@ class Wants:
         self._groups: dict[Any, Group] = {}
         self._is_driving = False
         self._flying: list[Group] = []
-        self.asked: tuple[Group, Any]
+        self.asked: Group
+        self.asked_key: Any
         self.woken = asyncio.Event()
 
     @types.coroutine
@@ -106,7 +118,7 @@ class Wants:
         elif key in group.kept:
             return group.kept[key]
         if self._is_driving:
-            self.asked = group, key
+            self.asked, self.asked_key = group, key
             return (yield WANTED)
         return (yield from self._future(group, key))
 
@@ -147,6 +159,8 @@ class Wants:
         """What was fetched, to those who wait."""
         flying, self._flying = self._flying, []
         for group in flying:
+            group.land()
+        for group in flying:  # now whoever goes on finds all of it
             group.tell(told)
 
     async def until_woken(self) -> None:
@@ -157,7 +171,7 @@ class Wants:
     def abandon(self) -> None:
         """Closes coroutines that still wait."""
         for group in self._groups.values():
-            for _, _, coroutine, _ in [*group.wanted.waiting, *group.flying.waiting]:
+            for _, _, coroutine, _ in [*group.wanted.waiting, *group.flying.waiting, *group.landed.waiting]:
                 coroutine.close()
 
     def _future(self, group: Group, key: Any) -> Generator[Any, Any, Any]:
