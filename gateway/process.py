@@ -1,6 +1,7 @@
 """One process that serves: how it takes connections, and how it stops."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import select
@@ -27,6 +28,16 @@ Whoever stops a whole group of processes sends SIGTERM or SIGINT to each worker 
 log = structlog.get_logger("tessera.server")
 
 
+def leave_alone_what_stands() -> None:
+    """From now on the garbage collector looks at new objects alone, and a tenth as often: it took a third of a query.
+
+    What holds itself in a circle is found a little later; nothing else is kept longer.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
 class Server(uvicorn.Server):
     """Uvicorn's, which also takes connections that wait for a worker that is stopped, gone or busy.
 
@@ -42,6 +53,10 @@ class Server(uvicorn.Server):
         for listener in others:
             listener.setblocking(False)
             self._poll.register(listener, select.POLLIN)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        leave_alone_what_stands()
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second."""

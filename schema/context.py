@@ -1,6 +1,6 @@
 """What every resolver has at hand: who asks, the parts of the gateway, and the operation's loaders."""
 
-from collections.abc import Awaitable, Hashable, Iterable
+from collections.abc import Awaitable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar
@@ -65,6 +65,10 @@ class Context(Call[Actor]):
         """As `Loads.load`."""
         return self.loaders.load(batch, key, *arguments)
 
+    def load_all(self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT]) -> Awaitable[list[ValueT | None]]:
+        """As `Loads.load_all`."""
+        return self.loaders.load_all(batch, keys)
+
     def keep(self, batch: Batch[str, RowT], rows: Iterable[RowT]) -> None:
         """Rows that the batch would find by their ids, and that are at hand already."""
         self.loaders.keep(batch, {row.id: row for row in rows})
@@ -74,6 +78,12 @@ class Context(Call[Actor]):
 
     async def may(self, permission: Permission, project_id: str) -> bool:
         return (await self.load(rights_on_all, project_id) or Rights()).allow(permission)
+
+    async def where(self, permission: Permission, project_ids: Iterable[str]) -> set[str]:
+        """Those of the projects where the actor may do so."""
+        ids = sorted(set(project_ids))
+        rights = await self.load_all(rights_on_all, ids)
+        return {id for id, found in zip(ids, rights, strict=True) if found and found.allow(permission)}
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,6 +1,6 @@
 """How types are declared: like SDL, each member with its description; what resolves it is a plain function on rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -52,6 +52,16 @@ def related_rows(batch: Batch[Any, Sequence[ValueT]], attribute: str) -> Callabl
         return await info.context.load(batch, getattr(root, attribute)) or []
 
     resolve.relation = Relation(batch, attribute, is_list=True)  # type: ignore[attr-defined]  # as above
+    return resolve
+
+
+def together(resolver: Callable[[Sequence[Any], Any], Awaitable[Sequence[Any]]]) -> Callable[..., Any]:
+    """Resolves a field by a function of many rows, which gives a value for each in their order."""
+
+    async def resolve(root: strawberry.Parent[Any], info: Info) -> Any:
+        return (await resolver([root], info))[0]
+
+    resolve.together = resolver  # type: ignore[attr-defined]  # told beside it, for the executor
     return resolve
 
 

@@ -4,7 +4,7 @@ A relation has one implementation, in its noun's file in gateway/: `batch(actor,
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +32,9 @@ class Loads(Protocol):
     def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
         """The value of the key, fetched together with those of all others who ask now; None where there is none."""
 
+    def load_all(self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT]) -> Awaitable[list[ValueT | None]]:
+        """As `load`, of several keys at once."""
+
     def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
         """What the batch would find for these keys, which is at hand already and need not be fetched."""
 
@@ -48,6 +51,12 @@ class Loaders:
         future: asyncio.Future[ValueT | None] = self._loader(batch, arguments).load(key)
         # A failing field cancels its siblings; the future that they share with others must live on.
         return future.result() if future.done() else await asyncio.shield(future)
+
+    async def load_all(self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT]) -> list[ValueT | None]:
+        """As `Loads.load_all`."""
+        if len(keys) == 1:
+            return [await self.load(batch, keys[0])]
+        return await asyncio.gather(*(self.load(batch, key) for key in keys))
 
     def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
         """As `Loads.keep`."""

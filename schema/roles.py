@@ -23,6 +23,7 @@ from schema.declare import (
     object_type,
     optional,
     resolved,
+    together,
 )
 from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle, still_gone
 from schema.nodes import Node
@@ -49,16 +50,17 @@ enum(
 )
 
 
-async def granted_to(root: strawberry.Parent[models.Role], info: Info) -> roles.Granted:
-    return await info.context.load(roles.granted, root.id) or roles.Granted()
+async def granted_to(rows: Sequence[models.Role], info: Info) -> list[roles.Granted]:
+    found = await info.context.load_all(roles.granted, [row.id for row in rows])
+    return [granted or roles.Granted() for granted in found]
 
 
-async def permissions_of(root: strawberry.Parent[models.Role], info: Info) -> list[Permission]:
-    return (await granted_to(root, info)).permissions
+async def permissions_of(rows: Sequence[models.Role], info: Info) -> list[list[Permission]]:
+    return [granted.permissions for granted in await granted_to(rows, info)]
 
 
-async def node_permissions_of(root: strawberry.Parent[models.Role], info: Info) -> list[roles.NodePermissions]:
-    return (await granted_to(root, info)).node_permissions
+async def node_permissions_of(rows: Sequence[models.Role], info: Info) -> list[list[roles.NodePermissions]]:
+    return [granted.node_permissions for granted in await granted_to(rows, info)]
 
 
 @object_type("What a role permits on one node.")
@@ -77,8 +79,12 @@ class Role(Node):
     description: str = described("What the role is for.")
     cost_coefficient: Decimal = described("Multiplies the price of each call made under this role.")
     is_public: bool = described("Whether everyone holds it, signed in or not.")
-    permissions: list[Permission] = resolved(permissions_of, "What it permits on the project, and so on every node.")
-    node_permissions: list[NodePermissions] = resolved(node_permissions_of, "What it permits on single nodes besides.")
+    permissions: list[Permission] = resolved(
+        together(permissions_of), "What it permits on the project, and so on every node."
+    )
+    node_permissions: list[NodePermissions] = resolved(
+        together(node_permissions_of), "What it permits on single nodes besides."
+    )
     version: int = described("Grows with each change.")
     deleted_at: datetime | None = described("When the role was deleted; null while it lives.")
 

@@ -1,5 +1,6 @@
 """API key templates and their information fields."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -27,6 +28,7 @@ from schema.declare import (
     related,
     related_rows,
     resolved,
+    together,
 )
 from schema.keys import IssuedKey, issued_keys_of_template
 from schema.limits import KeyLimits, KeyLimitsInput, limits_in, limits_of_template
@@ -61,12 +63,15 @@ enum(
 enum(InsertedValue, "An id that the gateway knows.", PROJECT_ID="The project's id.")
 
 
-async def field_value_of(root: strawberry.Parent[models.TemplateField], info: Info) -> str | None:
-    context = info.context
-    template = await context.load(templates.by_id, root.template_id)
-    if template and await context.may(Permission.PROJECT_MANAGE, template.project_id):
-        return templates.value_of(root)
-    return templates.value_of(root) if await context.load(keys.living_of_viewer, root.template_id) else None
+async def field_values_of(rows: Sequence[models.TemplateField], info: Info) -> list[str | None]:
+    context, ids = info.context, sorted({row.template_id for row in rows})
+    found = [template for template in await context.load_all(templates.by_id, ids) if template]
+    managed = await context.where(Permission.PROJECT_MANAGE, [template.project_id for template in found])
+    shown = {template.id for template in found if template.project_id in managed}
+    others = [id for id in ids if id not in shown]
+    own = await context.load_all(keys.living_of_viewer, others)
+    shown.update(id for id, key in zip(others, own, strict=True) if key)
+    return [templates.value_of(row) if row.template_id in shown else None for row in rows]
 
 
 @node_type(
@@ -76,13 +81,16 @@ class TemplateField(Node):
     name: str = described("What the value is, as in `input node ID`; unique in its template.")
     description: str = described("What it is for.")
     value: str | None = resolved(
-        field_value_of, "Null unless the viewer manages the project or holds a key from this template."
+        together(field_values_of), "Null unless the viewer manages the project or holds a key from this template."
     )
 
 
-async def price_of(root: strawberry.Parent[models.Template], info: Info) -> Money | None:
-    project = await info.context.load(projects.by_id, root.project_id)
-    return Money(amount=root.price_per_request, currency=project.currency) if project else None
+async def prices_of(rows: Sequence[models.Template], info: Info) -> list[Money | None]:
+    found = await info.context.load_all(projects.by_id, [row.project_id for row in rows])
+    return [
+        Money(amount=row.price_per_request, currency=project.currency) if project else None
+        for row, project in zip(rows, found, strict=True)
+    ]
 
 
 viewer_request_of = related(requests.latest_of_viewer, "id")
@@ -115,7 +123,7 @@ class KeyTemplate(Node):
     description: str = described("What a key from it is good for.")
     role: Role = resolved(related(roles.by_id, "role_id"), "The role that keys are issued with.")
     price_per_request: Money = resolved(
-        price_of, "The price of one call, before the role's cost coefficient multiplies it."
+        together(prices_of), "The price of one call, before the role's cost coefficient multiplies it."
     )
     limits: KeyLimits = resolved(limits_of_template, "How much each of its keys may call.")
     fields: list[TemplateField] = resolved(

@@ -15,7 +15,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.schema.config import StrawberryConfig
 
 from gateway.errors import BadInput
-from schema.declare import described, related, related_rows, resolved
+from schema.declare import described, related, related_rows, resolved, together
 from schema.levels import Levels
 from schema.loaders import Loaders, Loads
 from schema.scalars import SCALARS
@@ -37,6 +37,9 @@ class Asked:
 
     def load(self, batch: Any, key: Any, *arguments: Any) -> Awaitable[Any]:
         return self.loaders.load(batch, key, *arguments)
+
+    def load_all(self, batch: Any, keys: Sequence[Any]) -> Awaitable[list[Any]]:
+        return self.loaders.load_all(batch, keys)
 
 
 Info = strawberry.Info[Asked, None]
@@ -149,6 +152,23 @@ async def own(root: strawberry.Parent[Row]) -> str:
         WHOSE.reset(token)
 
 
+async def of_all(rows: Sequence[Row], info: Info) -> list[Any]:
+    first = await info.context.load_all(squares, [row.number for row in rows])
+    found = [each for each in first if each is not None]
+    second = dict(zip(found, await info.context.load_all(squares, found), strict=True))
+    return [second.get(each) for each in first]
+
+
+async def of_all_but(rows: Sequence[Row], info: Info) -> list[Any]:
+    await asyncio.sleep(0)
+    found = await info.context.load_all(squares, [row.number for row in rows])
+    return [BadInput("Not of this.") if each is None else each for each in found]
+
+
+async def of_none(rows: Sequence[Row], info: Info) -> list[Any]:
+    return await info.context.load_all(failing, [row.number for row in rows])
+
+
 async def caught(root: strawberry.Parent[Row], info: Info) -> str:
     try:
         return str(await info.context.load(failing, root.number))
@@ -177,6 +197,9 @@ class Box:
     slowly: int = resolved(slowly, "Waits for something else first.")
     counted: list[int] = resolved(counted, "One after the other.")
     own: str = resolved(own, "In a context of its own.")
+    of_all: int | None = resolved(together(of_all), "For all at once.")
+    of_all_but: int = resolved(together(of_all_but), "For all but some.")
+    of_none: int | None = resolved(together(of_none), "For none of them.")
     caught: str = resolved(caught, "What a batch failed with.")
     failed: int | None = resolved(related(failing, "number"), "From a batch that fails.")
     told: str = resolved(told, "What the resolver is told.")
@@ -221,6 +244,9 @@ FIELDS = [
     "counted",
     "own",
     "caught",
+    "ofAll",
+    "ofAllBut",
+    "ofNone",
     "failed",
     "atOnce",
     "doubled",

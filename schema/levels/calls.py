@@ -1,6 +1,6 @@
 """How a field's values are got: an attribute, or Strawberry's resolver, with what is bound once for the level."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from functools import cache
 from operator import attrgetter
@@ -68,7 +68,7 @@ class Resolver(Call):
             positional, named = get_arguments(
                 field=self._field,
                 source=SOURCE,
-                info=self._converter.config.info_class(_raw_info=info, _field=self._field),  # type: ignore[arg-type]  # stands for it
+                info=self._told(info),
                 kwargs=arguments,
                 config=self._converter.config,
                 scalar_registry=self._converter.scalar_registry,
@@ -78,6 +78,9 @@ class Resolver(Call):
         source = next((name for name, value in named.items() if value is SOURCE), "")
         named.pop(source, None)
         return _caller(bool(positional), source, tuple(named))(self._function, objects, named)
+
+    def _told(self, info: LevelInfo) -> Any:
+        return self._converter.config.info_class(_raw_info=info, _field=self._field)  # type: ignore[arg-type]  # stands for it
 
 
 class Related(Resolver):
@@ -92,6 +95,18 @@ class Related(Resolver):
     def keys(self, objects: list[Any]) -> list[Any]:
         """What to ask for; null asks for nothing. Raises what a row's attribute raises."""
         return [*map(self._key_of, objects)]
+
+
+class Together(Resolver):
+    """One that has a function of many rows beside it, which is called once for the level."""
+
+    def __init__(self, field: StrawberryField, strawberry_schema: Any, together: Any) -> None:
+        super().__init__(field, strawberry_schema)
+        self._together: Callable[..., Awaitable[Sequence[Any]]] = together
+
+    def all_values(self, info: LevelInfo, objects: list[Any]) -> Awaitable[Sequence[Any]]:
+        """An awaitable of the values of all the objects."""
+        return self._together(objects, self._told(info))
 
 
 class Whatever(Call):
@@ -129,7 +144,10 @@ class Calls:
             return Whatever(definition)
         if field.extensions or self._strawberry_schema.schema_converter.exception_handlers:
             return Whatever(definition)
-        relation = getattr(field.base_resolver.wrapped_func, "relation", None) if field.base_resolver else None
+        resolver = field.base_resolver.wrapped_func if field.base_resolver else None
+        if together := getattr(resolver, "together", None):
+            return Together(field, self._strawberry_schema, together)
+        relation = getattr(resolver, "relation", None)
         if isinstance(relation, Relation):
             return Related(field, self._strawberry_schema, relation)
         if field.base_resolver:

@@ -20,7 +20,7 @@ Place = tuple[Any, Any, Any]
 class Column:
     """A field's values for the objects of a level; or for places here and there, where values had to be awaited."""
 
-    __slots__ = ("field", "info", "made", "open", "places", "values")
+    __slots__ = ("field", "info", "is_whole", "made", "open", "places", "values")
 
     def __init__(
         self,
@@ -35,8 +35,16 @@ class Column:
         self.made = made
         self.values = values
         self.places = places
+        self.is_whole = False
+        """Whether its only value, once it is there, is a list of them all."""
         self.open = 0
         """How many of the values are still to come."""
+
+    def take_apart(self) -> None:
+        """Of a whole column."""
+        (whole,) = self.values
+        self.is_whole = False
+        self.values = [whole] * len(self.made) if isinstance(whole, Failed) else list(whole)
 
     def every_place(self) -> Iterator[Place]:
         if self.places is not None:

@@ -10,7 +10,7 @@ from graphql.pyutils import Undefined, is_iterable
 from graphql.pyutils.is_awaitable import is_async_iterable
 
 from schema.levels import objects
-from schema.levels.calls import Related
+from schema.levels.calls import Related, Together
 from schema.levels.driving import Column, Driver
 from schema.levels.faults import Answer, Fault
 from schema.levels.info import LevelInfo
@@ -66,6 +66,11 @@ class Run:
         info = self._info(field)
         if isinstance(field.call, Related) and self._relate(field.call, Column(field, info, made, []), rows):
             return
+        if isinstance(field.call, Together):
+            column = Column(field, info, made, [field.call.all_values(info, rows)])
+            column.is_whole = True
+            self._driver.take(column)
+            return
         try:
             values = field.call.values(info, rows, field.arguments(self._variables))
         except Exception as error:  # noqa: BLE001  of an argument: the same for each object
@@ -98,6 +103,8 @@ class Run:
     # Upwards: values put into the objects. First as if nothing were odd
 
     def _complete(self, column: Column) -> None:
+        if column.is_whole:
+            column.take_apart()
         if column.places is not None or not (column.field.shape.is_simple and self._complete_simply(column)):
             self._complete_closely(column)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -121,6 +121,20 @@ class Wants:
             self.asked, self.asked_key = group, key
             return (yield WANTED)
         return (yield from self._future(group, key))
+
+    @types.coroutine
+    def load_all(self, batch: Any, keys: Sequence[Any]) -> Generator[Any, Any, list[Any]]:
+        """As `load`, of several at once."""
+        group = self.group(batch, ())
+        while missing := [key for key in keys if key not in group.kept]:
+            for key in missing:
+                group.wanting(key)
+            if self._is_driving:
+                self.asked, self.asked_key = group, missing[0]
+                yield WANTED
+            else:
+                yield from self._future(group, missing[0])
+        return [group.kept[key] for key in keys]
 
     def keep(self, batch: Any, values: Mapping[Any, Any]) -> None:
         """What the batch would find for these keys, which is at hand already and need not be fetched."""
