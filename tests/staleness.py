@@ -11,20 +11,25 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-import httpx2
+import orjson
+
+from tests.bench.load import request
 
 READS = int(os.environ.get("TESSERA_STALE_READS", "0"))
 """0 where each test has its own number."""
 SEED = int(os.environ.get("TESSERA_STALE_SEED", "0")) or SystemRandom().randrange(1, 2**32)
 ELSEWHERE_SECONDS = 1.0
 WARMING = 3
-REVISION, WORKER = "Tessera-Revision", "Tessera-Worker"
+MANY = 10_000
+REVISION, WORKER = "tessera-revision", "tessera-worker"
+URL = "http://127.0.0.1/graphql"
 
 
 class Stale(AssertionError):
@@ -73,9 +78,14 @@ class Fact:
         return self.changes[-1].value
 
     def allowed(self, read: Read) -> list[Any]:
-        newest = max(number for number, each in enumerate(self.changes) if each.begun_at <= read.ended_at)
-        oldest = max((number for number, each in enumerate(self.changes) if read.must_contain(each)), default=0)
-        return [each.value for each in self.changes[oldest : newest + 1]]
+        """The newest first: those that were begun when the read had ended, back to the last that it must contain."""
+        values = []
+        for change in reversed(self.changes):
+            if change.begun_at <= read.ended_at:
+                values.append(change.value)
+            if read.must_contain(change):
+                break
+        return values
 
     def check(self, read: Read, seen: Any) -> None:
         """Raises Stale."""
@@ -112,16 +122,17 @@ class Trial:
     """People who read and write at random, until there were so many reads."""
 
     def __init__(self, url: str, reads: int) -> None:
+        self._burst = 40 if reads > MANY else 4
         self.tally = Tally()
         self.questions: list[Question] = []
         self.writes: list[Callable[[], Awaitable[None]]] = []
         self._url = url
         self._wanted = reads
         self._random = Random(SEED)  # noqa: S311  # it hides nothing
-        self._clients: list[httpx2.AsyncClient] = []
+        self._lines: list[Line] = []
         self._last = Change(None, float("-inf"), float("-inf"))
 
-    async def run(self, readers: int = 3, writers: int = 2, connections: int = 6) -> None:
+    async def run(self, readers: int = 3, writers: int = 2, connections: int = 12) -> None:
         """Raises Stale, in a group."""
         async with self._connected(connections), asyncio.TaskGroup() as group:
             writing = [group.create_task(self._write_on()) for _ in range(writers)]
@@ -134,20 +145,19 @@ class Trial:
         """Makes the fact another by a mutation that must succeed."""
         name = mutation[0].upper() + mutation[1:]
         showing = [each for each in self.questions if any(fact is shown for shown, _ in each.shows)]
-        for _ in range(WARMING):
-            await self._read(self._random.choice(showing))
+        await self._read(self._random.choice(showing), WARMING)
         query = f"mutation ($input: {name}Input!) {{ {mutation}(input: $input) {{ userErrors {{ message }} }} }}"
         change = Change(value, time.monotonic())
         fact.changes.append(change)
-        answer = await self._ask(token, query, {"input": input}, {})
-        body = answer.json()
-        assert body == {"data": {mutation: {"userErrors": []}}}, body
-        change.worker, change.revision = answer.headers.get(WORKER, ""), answer.headers[REVISION]
+        async with self._line() as line:
+            answer = await line.ask(token, query, {"input": input}, {})
+        assert answer.data == {mutation: {"userErrors": []}}, answer
+        change.worker, change.revision = answer.fields.get(WORKER, ""), answer.fields[REVISION]
         change.acknowledged_at = time.monotonic()
         self._last = change
         self.tally.kinds[mutation] += 1
-        for _ in range(WARMING):
-            await self._read(self._random.choice(showing))
+        await self._read(self._random.choice(showing), 1)
+        await self._read(self._random.choice(showing), WARMING)
 
     async def _write_on(self) -> None:
         while True:
@@ -156,36 +166,73 @@ class Trial:
 
     async def _read_on(self) -> None:
         while self.tally.reads < self._wanted:
-            await self._read(self._random.choice(self.questions))
+            await self._read(self._random.choice(self.questions), self._random.randrange(2 * self._burst))
 
-    async def _read(self, question: Question) -> None:
+    async def _read(self, question: Question, times: int) -> None:
+        """Several times, over one connection."""
+        async with self._line() as line:
+            for _ in range(times):
+                await self._read_once(question, line)
+
+    async def _read_once(self, question: Question, line: "Line") -> None:
         self.tally.reads += 1
-        presented = self._last if self._last.revision and self._random.random() < 0.3 else None
+        presented = self._last if self._last.revision and self._random.random() < 0.1 else None
         headers = {REVISION: presented.revision} if presented else {}
         read = Read(time.monotonic(), presented)
-        answer = await self._ask(question.token, question.query, question.variables, headers)
-        read.ended_at, read.worker = time.monotonic(), answer.headers.get(WORKER, "")
-        assert answer.status_code in {200, 401}, answer.text
-        assert b'"errors"' not in answer.content or answer.status_code == 401, answer.text
-        data = answer.json()["data"] if answer.status_code == 200 else None
+        answer = await line.ask(question.token, question.query, question.variables, headers)
+        read.ended_at, read.worker = time.monotonic(), answer.fields.get(WORKER, "")
         for fact, seen in question.shows:
-            fact.check(read, seen(data))
+            fact.check(read, seen(answer.data))
         self.tally.presented += presented is not None
         self.tally.elsewhere += read.worker != self._last.worker
 
-    async def _ask(
-        self, token: str | None, query: str, variables: dict[str, Any], headers: dict[str, str]
-    ) -> httpx2.Response:
-        """Over a connection at random, which one process has at its other end."""
-        bearer = {"Authorization": f"Bearer {token}"} if token else {}
-        client = self._random.choice(self._clients)
-        return await client.post("/graphql", json={"query": query, "variables": variables}, headers=bearer | headers)
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator["Line"]:
+        """One at random, which one process has at its other end."""
+        line = self._random.choice(self._lines)
+        async with line.turn:
+            yield line
 
     @asynccontextmanager
     async def _connected(self, connections: int) -> AsyncIterator[None]:
-        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
-        async with AsyncExitStack() as stack:
-            for _ in range(connections):
-                client = httpx2.AsyncClient(base_url=self._url, timeout=60, limits=limits, trust_env=False)
-                self._clients.append(await stack.enter_async_context(client))
+        parts = urlsplit(self._url)
+        for _ in range(connections):
+            self._lines.append(Line(*await asyncio.open_connection(parts.hostname, parts.port)))
+        try:
             yield
+        finally:
+            for line in self._lines:
+                line.close()
+
+
+class Answer(NamedTuple):
+    """`data` is None where the token is refused."""
+
+    fields: dict[str, str]
+    data: Any
+
+
+class Line:
+    """A connection, for one question after the other; in few steps, since most of what is measured is in them."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.turn = asyncio.Lock()
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, token: str | None, query: str, variables: dict[str, Any], headers: Mapping[str, str]) -> Answer:
+        """Raises AssertionError for any answer but data and 401."""
+        body = orjson.dumps({"query": query, "variables": variables})
+        bearer = {"authorization": f"Bearer {token}"} if token else {}
+        self._writer.write(request("POST", URL, {"content-type": "application/json", **bearer, **headers}, body))
+        head, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        fields = dict(line.split(": ", 1) for line in lines if line)
+        read = await self._reader.readexactly(int(fields["content-length"]))
+        if " 401 " in head:
+            return Answer(fields, None)
+        told = orjson.loads(read)
+        assert " 200 " in head, head
+        assert "errors" not in told, told
+        return Answer(fields, told["data"])
+
+    def close(self) -> None:
+        self._writer.close()
