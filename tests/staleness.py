@@ -111,11 +111,13 @@ class Tally:
     """What came of it all."""
 
     reads: int = 0
+    broken: int = 0
+    """Reads without an answer."""
     presented: int = 0
     elsewhere: int = 0
     """Reads in another process than the last change before them."""
-    kinds: Counter[str] = field(default_factory=Counter)
-    """Changes, by the mutations that made them."""
+    changes: Counter[str] = field(default_factory=Counter)
+    """By the mutations that made them."""
 
 
 class Trial:
@@ -150,12 +152,13 @@ class Trial:
         change = Change(value, time.monotonic())
         fact.changes.append(change)
         async with self._line() as line:
+            line.close()  # the next is a fresh one, which the server has no reason to close
             answer = await line.ask(token, query, {"input": input}, {})
         assert answer.data == {mutation: {"userErrors": []}}, answer
         change.worker, change.revision = answer.fields.get(WORKER, ""), answer.fields[REVISION]
         change.acknowledged_at = time.monotonic()
         self._last = change
-        self.tally.kinds[mutation] += 1
+        self.tally.changes[mutation] += 1
         await self._read(self._random.choice(showing), 1)
         await self._read(self._random.choice(showing), WARMING)
 
@@ -175,11 +178,16 @@ class Trial:
                 await self._read_once(question, line)
 
     async def _read_once(self, question: Question, line: "Line") -> None:
-        self.tally.reads += 1
         presented = self._last if self._last.revision and self._random.random() < 0.1 else None
         headers = {REVISION: presented.revision} if presented else {}
         read = Read(time.monotonic(), presented)
-        answer = await line.ask(question.token, question.query, question.variables, headers)
+        try:
+            answer = await line.ask(question.token, question.query, question.variables, headers)
+        except (ConnectionError, asyncio.IncompleteReadError):  # the server closed it, which had been quiet
+            line.close()
+            self.tally.broken += 1
+            return
+        self.tally.reads += 1
         read.ended_at, read.worker = time.monotonic(), answer.fields.get(WORKER, "")
         for fact, seen in question.shows:
             fact.check(read, seen(answer.data))
@@ -195,9 +203,7 @@ class Trial:
 
     @asynccontextmanager
     async def _connected(self, connections: int) -> AsyncIterator[None]:
-        parts = urlsplit(self._url)
-        for _ in range(connections):
-            self._lines.append(Line(*await asyncio.open_connection(parts.hostname, parts.port)))
+        self._lines += [Line(self._url) for _ in range(connections)]
         try:
             yield
         finally:
@@ -215,18 +221,20 @@ class Answer(NamedTuple):
 class Line:
     """A connection, for one question after the other; in few steps, since most of what is measured is in them."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, url: str) -> None:
         self.turn = asyncio.Lock()
-        self._reader, self._writer = reader, writer
+        self._parts = urlsplit(url)
+        self._open: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, token: str | None, query: str, variables: dict[str, Any], headers: Mapping[str, str]) -> Answer:
         """Raises AssertionError for any answer but data and 401."""
         body = orjson.dumps({"query": query, "variables": variables})
         bearer = {"authorization": f"Bearer {token}"} if token else {}
-        self._writer.write(request("POST", URL, {"content-type": "application/json", **bearer, **headers}, body))
-        head, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        reader, writer = await self._opened()
+        writer.write(request("POST", URL, {"content-type": "application/json", **bearer, **headers}, body))
+        head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         fields = dict(line.split(": ", 1) for line in lines if line)
-        read = await self._reader.readexactly(int(fields["content-length"]))
+        read = await reader.readexactly(int(fields["content-length"]))
         if " 401 " in head:
             return Answer(fields, None)
         told = orjson.loads(read)
@@ -234,5 +242,14 @@ class Line:
         assert "errors" not in told, told
         return Answer(fields, told["data"])
 
+    async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Anew, where the server has closed what was quiet for a while."""
+        if self._open is None or self._open[0].at_eof():
+            self.close()
+            self._open = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        return self._open
+
     def close(self) -> None:
-        self._writer.close()
+        if self._open:
+            self._open[1].close()
+            self._open = None

@@ -177,7 +177,7 @@ async def prepared(url: str, reads: int) -> Trial:
 
 async def hits(url: str) -> int:
     """Of one process."""
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
         text = (await http.get("/metrics")).text
     return int(float(text.split("\ntessera_kept_answers_hits_total ")[1].split()[0]))
 

@@ -28,6 +28,7 @@ ELSEWHERE = frozenset({b"cookie", b"origin", b"tessera-revision", b"expect", b"u
 LONGEST_SPELLING, SPELLINGS = 4096, 1024
 """Of texts that are remembered as what they ask, 4 MB at most."""
 ACCEPTS = 256
+NO_BODY: Message = {"type": "http.request", "body": b""}
 
 Fields = list[tuple[bytes, bytes]]
 Head = dict[bytes, bytes]
@@ -42,10 +43,14 @@ class FrontDoor:
         head = head_of(scope)
         if head is None or not self._keeping.log.is_settled:
             return receive
-        message = await receive()
+        if scope["method"] == "GET":
+            message, going_on = NO_BODY, receive
+        else:
+            message = await receive()
+            going_on = again(message, receive)
         kept = self._found(scope, head, message)
         if kept is None:
-            return again(message, receive)
+            return going_on
         await give(kept, head, scope, send)
         return None
 
