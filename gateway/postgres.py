@@ -94,7 +94,9 @@ class Pool(asyncpg.Pool):
             raise Unavailable(BUSY) from error
 
     def _has_idle_connection(self) -> bool:
-        return bool(self._initialized and self.get_idle_size())  # type: ignore[no-untyped-call]  # asyncpg annotates no more
+        """Whether one that is connected is given out next, as it is if any of those that wait is."""
+        waiting = self._queue._queue if self._queue else ()  # noqa: SLF001  # of this pool
+        return any(holder.is_connected() for holder in reversed(waiting))
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's own
         """Where nothing is left to be undone nothing is waited for, and no task shields that from being cancelled."""
