@@ -43,14 +43,11 @@ class FrontDoor:
         head = head_of(scope)
         if head is None or not self._keeping.log.is_settled:
             return receive
-        if scope["method"] == "GET":
-            message, going_on = NO_BODY, receive
-        else:
-            message = await receive()
-            going_on = again(message, receive)
+        has_body = scope["method"] != "GET"
+        message = await receive() if has_body else NO_BODY
         kept = self._found(scope, head, message)
         if kept is None:
-            return going_on
+            return again(message, receive) if has_body else receive
         await give(kept, head, scope, send)
         return None
 
