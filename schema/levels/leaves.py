@@ -1,10 +1,11 @@
 """Values of scalars and enums as JSON has them, and generated code that makes objects of nothing but attributes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from graphql import (
@@ -80,6 +81,7 @@ def _expression(type_: Any, variable: str, number: int, scope: dict[str, Any]) -
     return f"{closely} if {variable}.__class__ not in PLAIN or {coerced} is None else coerced"
 
 
+@cache
 def leaves(type_: Any) -> Leaves:
     """A function that makes JSON of many values of the type. It raises Irregular."""
     named = type_.of_type if is_non_null_type(type_) else type_
@@ -99,30 +101,40 @@ def leaves(type_: Any) -> Leaves:
     return made
 
 
-def builder(constants: Mapping[str, str | None], attributes: Mapping[str, tuple[str, Any]]) -> Build:
-    """A function that makes objects of rows: each member a constant, or the attribute of a name as a leaf type has it.
+class Member(NamedTuple):
+    """Of an object that is made: a constant, or a row's attribute as a leaf type has it."""
 
-    It raises where any value is not as it should be.
-    """
+    key: str
+    constant: str | None
+    attribute: str | None = None
+    type: Any = None
+
+
+def blank(constants: dict[str, Any], rows: list[Any]) -> list[dict[str, Any]]:
+    return [constants.copy() for _ in rows]
+
+
+@lru_cache(4096)
+def builder(members: tuple[Member, ...]) -> Build:
+    """A function that makes objects of rows, one for all selections alike. It raises where a value is not regular."""
     scope: dict[str, Any] = {"PLAIN": PLAIN}
     reads: list[str] = []
-    members: list[str] = []
-    for number, (key, constant) in enumerate(constants.items()):
-        if key not in attributes:
-            members.append(f"{key!r}: {constant!r}")
+    written: list[str] = []
+    for number, member in enumerate(members):
+        if member.attribute is None:
+            written.append(f"{member.key!r}: {member.constant!r}")
             continue
-        name, type_ = attributes[key]
-        named = type_.of_type if is_non_null_type(type_) else type_
+        named = member.type.of_type if is_non_null_type(member.type) else member.type
         variable = f"value_{number}"
-        scope[f"leaf_{number}"] = leaf(type_)
-        reads.append(f"{variable} = row.{name}")
-        members.append(f"{key!r}: {_expression(named, variable, number, scope)}")
+        scope[f"leaf_{number}"] = leaf(member.type)
+        reads.append(f"{variable} = row.{member.attribute}")
+        written.append(f"{member.key!r}: {_expression(named, variable, number, scope)}")
     lines = [
         "def build(rows):",
         "    made = []",
         "    for row in rows:",
         *(f"        {read}" for read in reads),
-        f"        made.append({{{', '.join(members)}}})",
+        f"        made.append({{{', '.join(written)}}})",
         "    return made",
     ]
     exec("\n".join(lines), scope)  # noqa: S102  of names of the schema and the keys of a valid document, which are words

@@ -1,7 +1,7 @@
 """A document turned into a plan: which fields each type's objects get, and how each is resolved and completed."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from keyword import iskeyword
 from typing import Any
 
@@ -24,7 +24,7 @@ from graphql.execution.values import VariableValues, get_argument_values
 
 from schema.levels.calls import Call, Calls
 from schema.levels.kinds import Kinds
-from schema.levels.leaves import Build, Leaves, builder, leaves
+from schema.levels.leaves import Build, Leaves, Member, blank, builder, leaves
 
 TYPENAME = "__typename"
 
@@ -69,10 +69,14 @@ class Selection:
             for key, details in grouped.items()
             if (definition := plan.schema.get_field(type_, details[0].node.name.value))
         ]
-        constants = {field.key: type_.name if field.is_typename else None for field in self.fields}
-        attributes = {field.key: (field.attribute, field.type) for field in self.fields if field.is_leaf_attribute}
-        self.build: Build = builder(constants, attributes)
-        self.blank: Build = builder(constants, {})
+        members = [Member(field.key, type_.name if field.is_typename else None) for field in self.fields]
+        self.blank: Build = partial(blank, {member.key: member.constant for member in members})
+        self.build: Build = builder(
+            tuple(
+                member._replace(attribute=field.attribute, type=field.type) if field.is_leaf_attribute else member
+                for member, field in zip(members, self.fields, strict=True)
+            )
+        )
         self.columns = [field for field in self.fields if not (field.is_typename or field.is_leaf_attribute)]
         """What `build` leaves open."""
         self.all_columns = [field for field in self.fields if not field.is_typename]
