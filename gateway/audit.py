@@ -1,17 +1,18 @@
 """The audit log: who did or read what, with which key, when, and from which address."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.pages import Listing, Page, Slice, of_each
 from gateway.permissions import Actor, permitted
+from gateway.pricing import Period
 from gateway.sealing import Sealer
 from models import AuditEntry
 from models.audit import ACTION_LENGTH
 from models.fields import ID_LENGTH
 
-LONGEST = {"user_id": ID_LENGTH, "action": ACTION_LENGTH}
+LONGEST = {"user_id": ID_LENGTH, "action": ACTION_LENGTH, "object_id": ID_LENGTH}
 
 
 async def enter(actor: Actor, action: str, object_id: str, project_id: str | None, at: datetime) -> None:
@@ -29,10 +30,14 @@ async def enter(actor: Actor, action: str, object_id: str, project_id: str | Non
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which entries: all, or those of a user, or of an action, or of both."""
+    """Which entries: all, or those by a user, of an action, about an object, or in a period; all that is named."""
 
     user_id: str | None = None
     action: str | None = None
+    object_id: str | None = None
+    period: Period | None = field(default=None, repr=False)
+    period_text: str = ""
+    """How the period was asked for, which cursors are of: "the last 30 days" stays so while time passes."""
 
     @property
     def can_be(self) -> bool:
@@ -44,7 +49,8 @@ class Wanted:
 
     @property
     def columns(self) -> dict[str, str]:
-        return {column: value for column, value in asdict(self).items() if value is not None}
+        named = {column: getattr(self, column) for column in LONGEST}
+        return {column: value for column, value in named.items() if value is not None}
 
 
 async def pages_of_projects(
@@ -53,5 +59,7 @@ async def pages_of_projects(
     """The entries of each project whose audit log the actor may read, the newest first; nothing of any other."""
     readable = await permitted(actor, "audit.read", project_ids)
     found = AuditEntry.filter(**wanted.columns) if wanted.can_be else AuditEntry.filter(id__in=[])
+    if wanted.period:
+        found = found.filter(at__gte=wanted.period.start, at__lt=wanted.period.end)
     listing = Listing(found, ("-id",), f"audit {wanted}", sealer)
     return await of_each(listing, "project_id", readable, part) if readable else {}

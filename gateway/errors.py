@@ -63,6 +63,12 @@ def within(*path: str) -> Iterator[None]:
         raise
 
 
+def require_version(present: int, expected: int | None, what: str) -> None:
+    """Raises Conflict where the change is of another version than the present one; None is of any."""
+    if expected not in {None, present}:
+        raise Conflict(f"The {what} was changed meanwhile; look at it again.", ["expectedVersion"])
+
+
 class Unauthenticated(TesseraError):
     code = "UNAUTHENTICATED"
 

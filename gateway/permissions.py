@@ -136,6 +136,7 @@ POLICY: dict[str, Rule] = {
     "project.set_route_rules": MANAGE_IN_PERSON,
     "project.delete": MANAGE_IN_PERSON,
     "node.create": Rule(Permission.GRAPH_EDIT, by_key=False),
+    "node.update": Rule(Permission.GRAPH_EDIT, by_key=False),
     "node.delete": Rule(Permission.GRAPH_EDIT, by_key=False),
     "role.create": MANAGE_IN_PERSON,
     "role.update": MANAGE_IN_PERSON,

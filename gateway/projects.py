@@ -10,7 +10,7 @@ from tortoise.transactions import in_transaction
 from gateway import clock, events, keys, requests
 from gateway.currencies import checked_currency
 from gateway.database import refusing_duplicates
-from gateway.errors import Conflict, Invalid, NotFound
+from gateway.errors import Conflict, Invalid, NotFound, require_version
 from gateway.names import checked_name, checked_text, sought
 from gateway.pages import Listing, Page, Slice, of_each
 from gateway.permissions import EVERYTHING, Actor, projects_seen, require, require_caller
@@ -24,6 +24,7 @@ from models.ids import new_id
 DEFAULT_CURRENCY = "USD"
 UNKNOWN = "There is no such project."
 UNKNOWN_NODE = "There is no such node."
+NODE_TAKEN = "The project has a node of this name."
 NEWEST_FIRST = ("-id",)
 ONE_SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,200}")
 
@@ -34,6 +35,12 @@ class ProjectChanges(TypedDict, total=False):
     name: str | None
     description: str | None
     upstream_url: str | None
+
+
+class NodeChanges(TypedDict, total=False):
+    """What an update of a node changes; its id in the upstream's paths stays for good."""
+
+    name: str | None
 
 
 # Who sees which
@@ -101,12 +108,18 @@ async def create(
     return project
 
 
-async def update(actor: Actor, project_id: str, changes: ProjectChanges) -> Project:
-    """Changes the name and the description, or where the service stands. Raises NotFound, Forbidden, Invalid."""
+async def update(
+    actor: Actor, project_id: str, changes: ProjectChanges, expected_version: int | None = None
+) -> Project:
+    """Changes the name and the description, or where the service stands.
+
+    Raises NotFound, Forbidden, Invalid; Conflict where somebody else changed the project in between.
+    """
     async with in_transaction():
         await require(actor, "project.set_upstream" if "upstream_url" in changes else "project.update", project_id)
         project = await locked(project_id)
-        await project.update_from_dict(_columns(changes)).save()
+        require_version(project.version, expected_version, "project")
+        await project.update_from_dict({**_columns(changes), "version": project.version + 1}).save()
         await events.append(actor, "project.updated", project.id, project_id=project.id)
     return project
 
@@ -160,7 +173,7 @@ async def _lock_what_ends(project_id: str) -> list[str]:
 
 async def create_node(actor: Actor, project_id: str, *, name: str, upstream_id: str | None = None) -> ProjectNode:
     """A node; its id in the upstream's paths is its own unless given. Raises NotFound, Forbidden, Invalid, Conflict."""
-    with refusing_duplicates("The project has a node of this name.", ["name"]):
+    with refusing_duplicates(NODE_TAKEN, ["name"]):
         async with in_transaction():
             await require(actor, "node.create", project_id)
             id = new_id("nod")
@@ -173,19 +186,39 @@ async def create_node(actor: Actor, project_id: str, *, name: str, upstream_id: 
     return node
 
 
+async def update_node(
+    actor: Actor, node_id: str, changes: NodeChanges, expected_version: int | None = None
+) -> ProjectNode:
+    """Raises NotFound, Forbidden, Invalid; Conflict for a name that is taken, or another's edit in between."""
+    with refusing_duplicates(NODE_TAKEN, ["name"]):
+        async with in_transaction():
+            node = await _locked_node(actor, "node.update", node_id)
+            require_version(node.version, expected_version, "node")
+            columns = named(checked_name(changes["name"])) if "name" in changes else {}
+            await node.update_from_dict({**columns, "version": node.version + 1}).save()
+            await events.append(actor, "node.updated", node.id, project_id=node.project_id)
+    return node
+
+
 async def delete_node(actor: Actor, node_id: str) -> str:
     """Hides the node; what roles permit on it ends to count. Its id. Raises NotFound, Forbidden."""
-    require_caller(actor, "node.delete")
-    missing = NotFound(UNKNOWN_NODE, ["projectNodeId"])
     async with in_transaction():
-        node = await ProjectNode.filter(id=node_id, deleted_at=None).select_for_update().first()
-        if node is None:
-            raise missing
-        await require(actor, "node.delete", node.project_id, missing)
+        node = await _locked_node(actor, "node.delete", node_id)
         node.deleted_at = clock.now()
         await node.save(update_fields=["deleted_at"])
         await events.append(actor, "node.deleted", node.id, project_id=node.project_id)
     return node.id
+
+
+async def _locked_node(actor: Actor, action: str, node_id: str) -> ProjectNode:
+    """The node as it stands until the transaction ends, for one who may act so on it."""
+    require_caller(actor, action)
+    missing = NotFound(UNKNOWN_NODE, ["projectNodeId"])
+    node = await ProjectNode.filter(id=node_id, deleted_at=None).select_for_update().first()
+    if node is None:
+        raise missing
+    await require(actor, action, node.project_id, missing)
+    return node
 
 
 def _checked_upstream_id(upstream_id: str) -> str:

@@ -12,7 +12,7 @@ from tortoise.transactions import in_transaction
 
 from gateway import clock, events
 from gateway.database import refusing_duplicates
-from gateway.errors import Conflict, Invalid, NotFound
+from gateway.errors import Conflict, Invalid, NotFound, require_version
 from gateway.names import checked_name, checked_text
 from gateway.permissions import ON_NODES, PUBLIC, Actor, Permission, projects_seen, require, require_caller
 from gateway.prepared import found_by_id, prepared
@@ -153,8 +153,7 @@ async def update(actor: Actor, role_id: str, changes: RoleChanges, expected_vers
     with refusing_duplicates(TAKEN, ["name"]):
         async with in_transaction():
             role = await _locked(actor, "role.update", role_id)
-            if expected_version not in {None, role.version}:
-                raise Conflict("The role was changed meanwhile; look at it again.", ["expectedVersion"])
+            require_version(role.version, expected_version, "role")
             await role.update_from_dict({**_columns(changes), "version": role.version + 1}).save()
             await _grant(role, changes)
             await events.append(actor, "role.updated", role.id, project_id=role.project_id)

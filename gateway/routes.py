@@ -6,7 +6,7 @@ from tortoise.transactions import in_transaction
 
 import models
 from gateway import events, projects
-from gateway.errors import Invalid, LimitExceeded
+from gateway.errors import Invalid, LimitExceeded, require_version
 from gateway.permissions import Actor, permitted, require, require_caller
 from gateway.routing import RouteRule, faults, is_method
 from models import Project
@@ -25,18 +25,24 @@ async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list
     return rules
 
 
-async def replace(actor: Actor, project_id: str, rules: Sequence[RouteRule]) -> Project:
+async def replace(
+    actor: Actor, project_id: str, rules: Sequence[RouteRule], expected_version: int | None = None
+) -> Project:
     """Gives the project these rules, in this order, instead of those that it has.
 
-    Raises NotFound, Forbidden, LimitExceeded; Invalid for the first that could never decide.
+    Raises NotFound, Forbidden, LimitExceeded; Invalid for the first that could never decide; Conflict where somebody
+    else changed the project in between.
     """
     require_caller(actor, ACTION)
     async with in_transaction():
         project = await projects.locked(project_id)
         await require(actor, ACTION, project_id)
+        require_version(project.version, expected_version, "project")
         _require_sound(rules)
         await models.RouteRule.filter(project_id=project_id).delete()
         await models.RouteRule.bulk_create([_row(project_id, at, rule) for at, rule in enumerate(rules)])
+        project.version += 1
+        await project.save(update_fields=["version"])
         await events.append(actor, "project.updated", project_id, project_id=project_id)
     return project
 

@@ -9,7 +9,7 @@ from tortoise.transactions import in_transaction
 
 from gateway import audit, clock, events, keys, templates
 from gateway.database import refusing_duplicates
-from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound
+from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, require_version
 from gateway.names import checked_text
 from gateway.permissions import Actor, Permission, permitted, projects_with, require, require_caller
 from gateway.sealing import Sealer
@@ -78,12 +78,19 @@ async def create(
             return await _added(actor, secret)
 
 
-async def update(actor: Actor, sealer: Sealer, secret_id: str, changes: SecretChanges) -> Secret:
-    """Raises NotFound, Forbidden, Invalid; Conflict for a name that is taken, or the value of an imported token."""
+async def update(
+    actor: Actor, sealer: Sealer, secret_id: str, changes: SecretChanges, expected_version: int | None = None
+) -> Secret:
+    """Raises NotFound, Forbidden, Invalid.
+
+    Conflict for a name that is taken, the value of an imported token, or another's edit in between.
+    """
     with refusing_duplicates(TAKEN, ["name"]):
         async with in_transaction():
             secret = await _locked(actor, "secret.update", secret_id)
-            await secret.update_from_dict(_columns(sealer, secret, changes)).save()
+            require_version(secret.version, expected_version, "secret")
+            columns = _columns(sealer, secret, changes)
+            await secret.update_from_dict({**columns, "version": secret.version + 1}).save()
             await events.append(actor, "secret.updated", secret.id, project_id=secret.project_id)
     return secret
 

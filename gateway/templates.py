@@ -12,7 +12,7 @@ from tortoise.transactions import in_transaction
 
 from gateway import clock, events, keys, requests
 from gateway.database import refusing_duplicates
-from gateway.errors import Conflict, Invalid, LimitExceeded, NotFound, within
+from gateway.errors import Invalid, LimitExceeded, NotFound, require_version, within
 from gateway.limits import LimitsWanted, replace_limits
 from gateway.names import checked_name, checked_text
 from gateway.permissions import Actor, projects_seen, require, require_caller
@@ -167,8 +167,7 @@ async def update(
     with refusing_duplicates(TAKEN, ["name"]):
         async with in_transaction():
             template = await _locked(actor, "template.update", template_id)
-            if expected_version not in {None, template.version}:
-                raise Conflict("The template was changed meanwhile; look at it again.", ["expectedVersion"])
+            require_version(template.version, expected_version, "template")
             template.update_from_dict(await _columns(template.project_id, changes))
             if "limits" in changes:
                 await replace_limits(template.id, changes["limits"])
@@ -203,12 +202,16 @@ async def add_field(actor: Actor, template_id: str, field: NewField) -> Template
         return await _changed(actor, template)
 
 
-async def update_field(actor: Actor, field_id: str, changes: FieldChanges) -> Template:
-    """Raises NotFound, Forbidden, Invalid, Conflict."""
+async def update_field(
+    actor: Actor, field_id: str, changes: FieldChanges, expected_version: int | None = None
+) -> Template:
+    """Raises NotFound, Forbidden, Invalid; Conflict for a name that is taken, or another's edit in between."""
     with refusing_duplicates(FIELD_TAKEN, ["name"]):
         async with in_transaction():
             template, field = await _locked_field(actor, field_id)
-            field.update_from_dict(await _field_columns(template.project_id, changes))
+            require_version(field.version, expected_version, "information field")
+            columns = await _field_columns(template.project_id, changes)
+            field.update_from_dict({**columns, "version": field.version + 1})
             if "position" in changes:
                 await _move(_fields_in_order(template.id), field, _given(changes["position"], "position"))
             await field.save()

@@ -14,6 +14,7 @@ class Project(Model):
     description = fields.TextField(default="")
     currency = fields.CharField(max_length=3)
     upstream_url = fields.TextField(null=True)
+    version = fields.IntField(default=1, db_default=1)
     created_at = fields.DatetimeField(auto_now_add=True)
     deleted_at = fields.DatetimeField(null=True)
 
@@ -28,6 +29,7 @@ class ProjectNode(Model):
     name = fields.CharField(max_length=NAME_LENGTH)
     name_folded = FoldedField()
     upstream_id = fields.CharField(max_length=200)
+    version = fields.IntField(default=1, db_default=1)
     created_at = fields.DatetimeField(auto_now_add=True)
     deleted_at = fields.DatetimeField(null=True)
 

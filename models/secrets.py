@@ -20,6 +20,7 @@ class Secret(Model):
     sealed_value = fields.BinaryField(null=True)
     imported_from: fields.ForeignKeyNullableRelation[IssuedKey] = reference("IssuedKey", null=True)
     imported_from_id: str | None
+    version = fields.IntField(default=1, db_default=1)
     created_at = fields.DatetimeField(auto_now_add=True)
     deleted_at = fields.DatetimeField(null=True)
 

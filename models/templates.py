@@ -77,6 +77,7 @@ class TemplateField(Model):
     node: fields.ForeignKeyNullableRelation[ProjectNode] = reference("ProjectNode", null=True)
     node_id: str | None
     position = fields.IntField()
+    version = fields.IntField(default=1, db_default=1)
     created_at = fields.DatetimeField(auto_now_add=True)
     deleted_at = fields.DatetimeField(null=True)
 

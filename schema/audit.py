@@ -10,6 +10,7 @@ from gateway import audit, keys, pages, users
 from schema.context import Info
 from schema.declare import argument, described, given, object_type, related, resolved
 from schema.nodes import Node, find
+from schema.periods import PeriodInput, period_of, text_of
 from schema.users import AFTER, FIRST, User
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ async def audit_of_project(
     after: Annotated[str | None, AFTER] = strawberry.UNSET,
     user_id: Annotated[strawberry.ID | None, argument("What this user did.")] = strawberry.UNSET,
     action: Annotated[str | None, argument("Where this was done, as in `key.revoked`.")] = strawberry.UNSET,
+    object_id: Annotated[strawberry.ID | None, argument("What was done to this.")] = strawberry.UNSET,
+    period: Annotated[PeriodInput | None, argument("What was done then.")] = strawberry.UNSET,
 ) -> pages.Page[models.AuditEntry] | None:
-    wanted, part = audit.Wanted(given(user_id), given(action)), pages.Slice(first, given(after))
+    then, part = given(period), pages.Slice(first, given(after))
+    within = period_of(then, info.context.now) if then else None
+    wanted = audit.Wanted(given(user_id), given(action), given(object_id), within, text_of(then))
     return await info.context.load(audit.pages_of_projects, root.id, wanted, part, info.context.services.sealer)

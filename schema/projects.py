@@ -36,6 +36,7 @@ class ProjectNode(Node):
     upstream_id: str = described(
         "The node's id as it stands in the upstream's paths; unique in the project; this object's own id unless given."
     )
+    version: int = described("Grows with each change.")
     deleted_at: datetime | None = described("When the node was deleted; null while it lives.")
 
 
@@ -91,6 +92,7 @@ class Project(Node):
     )
     created_at: datetime = described("When it was created.")
     deleted_at: datetime | None = described("When it was deleted; null while it lives.")
+    version: int = described("Grows with each change of what stands here, and of the route rules.")
     viewer_permissions: list[Permission] = resolved(
         viewer_permissions_on, "What the viewer may do on the project as a whole."
     )
@@ -163,6 +165,7 @@ class ProjectUpdateInput:
     name: str | None = optional("1 to 100 characters. Needs PROJECT_EDIT.")
     description: str | None = optional("What it offers; null clears it. Needs PROJECT_EDIT.")
     upstream_url: str | None = optional(f"{UPSTREAM} Null clears it. Needs PROJECT_MANAGE.")
+    expected_version: int | None = optional("The version that the change is of; another's edit since is a CONFLICT.")
     idempotency_key: str | None = optional(REPEATABLE)
 
 
@@ -180,6 +183,14 @@ class ProjectNodeCreateInput:
         "Its id in the upstream's paths: 1 to 200 Latin letters, digits, dots, underscores, tildes and hyphens; unique "
         "in the project; the node's own id if absent."
     )
+    idempotency_key: str | None = optional(REPEATABLE)
+
+
+@input_type("A change of a node; what is absent stays as it is.")
+class ProjectNodeUpdateInput:
+    project_node_id: strawberry.ID = described("The node.")
+    name: str | None = optional("1 to 100 characters, unique in the project.")
+    expected_version: int | None = optional("The version that the change is of; another's edit since is a CONFLICT.")
     idempotency_key: str | None = optional(REPEATABLE)
 
 
@@ -219,7 +230,7 @@ async def project_create(
 async def project_update(info: Info, input: Annotated[ProjectUpdateInput, argument("The change.")]) -> ProjectPayload:
     async def act() -> models.Project:
         named: Any = changes(input, "name", "description", "upstream_url")
-        return await projects.update(info.context.actor, input.project_id, named)
+        return await projects.update(info.context.actor, input.project_id, named, given(input.expected_version))
 
     return await settle(info, input, ProjectPayload, "project", act)
 
@@ -238,6 +249,17 @@ async def project_node_create(
         return await projects.create_node(
             info.context.actor, input.project_id, name=input.name, upstream_id=given(input.upstream_id)
         )
+
+    return await settle(info, input, ProjectNodePayload, "project_node", act)
+
+
+async def project_node_update(
+    info: Info, input: Annotated[ProjectNodeUpdateInput, argument("The change.")]
+) -> ProjectNodePayload:
+    async def act() -> models.ProjectNode:
+        named: Any = changes(input, "name")
+        expected = given(input.expected_version)
+        return await projects.update_node(info.context.actor, input.project_node_id, named, expected)
 
     return await settle(info, input, ProjectNodePayload, "project_node", act)
 
@@ -265,6 +287,7 @@ class ProjectMutations:
     project_node_create: ProjectNodePayload = mutation(
         project_node_create, "Tells the gateway of a node of the project's graph. Needs GRAPH_EDIT."
     )
+    project_node_update: ProjectNodePayload = mutation(project_node_update, "Renames a node. Needs GRAPH_EDIT.")
     project_node_delete: DeletePayload = mutation(
         project_node_delete, "Deletes a node, and with it what roles permit on it. Needs GRAPH_EDIT."
     )

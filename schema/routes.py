@@ -8,7 +8,7 @@ import models
 from gateway import routes, routing
 from gateway.permissions import Permission
 from schema.context import Info
-from schema.declare import argument, described, input_type, object_type, optional, resolved
+from schema.declare import argument, described, given, input_type, object_type, optional, resolved
 from schema.mutations import REPEATABLE, mutation, settle
 from schema.projects import ProjectPayload
 
@@ -43,6 +43,7 @@ class ProjectSetRouteRulesInput:
     rules: list[RouteRuleInput] = described(
         "At most 200, instead of those that it has; the first that matches a call decides."
     )
+    expected_version: int | None = optional("The version that the change is of; another's edit since is a CONFLICT.")
     idempotency_key: str | None = optional(REPEATABLE)
 
 
@@ -51,7 +52,7 @@ async def project_set_route_rules(
 ) -> ProjectPayload:
     async def act() -> models.Project:
         rules = [routing.RouteRule(rule.method, rule.pattern, rule.permission) for rule in input.rules]
-        return await routes.replace(info.context.actor, input.project_id, rules)
+        return await routes.replace(info.context.actor, input.project_id, rules, given(input.expected_version))
 
     return await settle(info, input, ProjectPayload, "project", act)
 

@@ -33,6 +33,7 @@ class Secret(Node):
     imported_from: IssuedKey | None = resolved(
         imported_from, "The key that it came from; then PREFIX_token always reads as the key's present token."
     )
+    version: int = described("Grows with each change.")
 
 
 async def secrets_of_project(root: strawberry.Parent[models.Project], info: Info) -> list[models.Secret] | None:
@@ -54,6 +55,7 @@ class SecretUpdateInput:
     name: str | None = optional("1 to 210 Latin letters, digits and underscores; unique in the project.")
     description: str | None = optional("What the value is for; null clears it.")
     value: str | None = optional("1 to 100,000 characters; an imported token can't be given another.")
+    expected_version: int | None = optional("The version that the change is of; another's edit since is a CONFLICT.")
     idempotency_key: str | None = optional(REPEATABLE)
 
 
@@ -122,7 +124,8 @@ async def secret_create(info: Info, input: Annotated[SecretCreateInput, argument
 async def secret_update(info: Info, input: Annotated[SecretUpdateInput, argument("What changes.")]) -> SecretPayload:
     async def act() -> models.Secret:
         changed: Any = changes(input, "name", "description", "value")
-        return await secrets.update(info.context.actor, info.context.services.sealer, input.secret_id, changed)
+        sealer, expected = info.context.services.sealer, given(input.expected_version)
+        return await secrets.update(info.context.actor, sealer, input.secret_id, changed, expected)
 
     return await settle(info, input, SecretPayload, "secret", act)
 

@@ -83,6 +83,7 @@ class TemplateField(Node):
     value: str | None = resolved(
         together(field_values_of), "Null unless the viewer manages the project or holds a key from this template."
     )
+    version: int = described("Grows with each change of the field.")
 
 
 async def prices_of(rows: Sequence[models.Template], info: Info) -> list[Money | None]:
@@ -214,6 +215,7 @@ class TemplateFieldUpdateInput:
     description: str | None = optional("What it is for; null clears it.")
     value: FieldValueInput | None = optional("What to put into it.")
     position: int | None = optional("0 is first; past the end is last.")
+    expected_version: int | None = optional("The version that the change is of; another's edit since is a CONFLICT.")
     idempotency_key: str | None = optional(REPEATABLE)
 
 
@@ -299,7 +301,7 @@ async def template_field_update(
         changed: Any = changes(input, "name", "description", "value", "position")
         if changed.get("value") is not None:
             changed["value"] = value_in(changed["value"])
-        return await templates.update_field(info.context.actor, input.field_id, changed)
+        return await templates.update_field(info.context.actor, input.field_id, changed, given(input.expected_version))
 
     return await settle(info, input, TemplatePayload, "template", act)
 

@@ -24,6 +24,7 @@ projectUpdate(url)     nobody    absent   denied denied  denied yes     yes    a
 projectDelete          nobody    absent   denied denied  denied yes     yes    absent denied denied
 projectSetRouteRules   nobody    absent   denied denied  denied yes     yes    absent denied denied
 projectNodeCreate      nobody    absent   denied denied  yes    yes     yes    absent denied denied
+projectNodeUpdate      nobody    absent   denied denied  yes    yes     yes    absent denied denied
 projectNodeDelete      nobody    absent   denied denied  yes    yes     yes    absent denied denied
 
 roleCreate             nobody    absent   denied denied  denied yes     yes    absent denied denied
@@ -80,6 +81,7 @@ INPUTS: dict[str, Callable[[Scene], dict[str, Any]]] = {
         "rules": [{"method": "POST", "pattern": "/jobs/{node}", "permission": "PACKAGE_CREATE"}],
     },
     "projectNodeCreate": lambda scene: {"projectId": scene.project.id, "name": "Output"},
+    "projectNodeUpdate": lambda scene: {"projectNodeId": scene.node.id, "name": "Renamed"},
     "projectNodeDelete": lambda scene: {"projectNodeId": scene.node.id},
     "roleCreate": lambda scene: {"projectId": scene.project.id, "name": "Guest", "permissions": []},
     "roleUpdate": lambda scene: {"roleId": scene.spare.id, "description": "For guests."},

@@ -78,6 +78,10 @@ async def a_role_with_everything(scene: Scene) -> dict[str, Any]:
     return {"roleId": scene.roles["manager"].id, "isPublic": True}
 
 
+async def another_nodes_name(scene: Scene) -> dict[str, Any]:
+    return {"name": (await node(scene.project, "Occupied")).name}
+
+
 async def another_node(scene: Scene) -> dict[str, Any]:
     taken = await node(scene.project, "Taken")
     return {"upstreamId": taken.upstream_id}
@@ -135,6 +139,7 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ("INVALID", "name", {"name": LONG}),
         ("INVALID", "description", {"description": LONG_TEXT}),
         ("INVALID", "upstreamUrl", {"upstreamUrl": "maps.example"}),
+        ("CONFLICT", "expectedVersion", {"expectedVersion": 7}),
     ],
     "projectDelete": [ghost("projectId", "prj")],
     "projectSetRouteRules": [
@@ -142,6 +147,7 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ("INVALID", "rules.1.method", route_rules("GET /a", "get /b")),
         ("INVALID", "rules.1.pattern", route_rules("GET /a", "POST b")),
         ("INVALID", "rules.2.pattern", route_rules("GET /a", "GET /*", "HEAD /b", "GET /**/c")),
+        ("CONFLICT", "expectedVersion", {"expectedVersion": 7}),
         ("LIMIT_EXCEEDED", "rules", route_rules(*(f"GET /{number}" for number in range(201)))),
     ],
     "projectNodeCreate": [
@@ -150,6 +156,13 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ("CONFLICT", "name", {"name": "Input"}),
         ("INVALID", "upstreamId", {"upstreamId": "a/b"}),
         ("CONFLICT", "upstreamId", another_node),
+    ],
+    "projectNodeUpdate": [
+        ghost("projectNodeId", "nod"),
+        ("INVALID", "name", {"name": None}),
+        ("INVALID", "name", {"name": LONG}),
+        ("CONFLICT", "name", another_nodes_name),
+        ("CONFLICT", "expectedVersion", {"expectedVersion": 7}),
     ],
     "projectNodeDelete": [ghost("projectNodeId", "nod")],
     "roleCreate": [
@@ -234,6 +247,7 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ghost("fieldId", "fld"),
         ("INVALID", "name", {"name": None}),
         ("INVALID", "value", {"value": None}),
+        ("CONFLICT", "expectedVersion", {"expectedVersion": 7}),
         ("NOT_FOUND", "value.nodeId", {"value": GHOST_NODE}),
         ("INVALID", "position", {"position": -1}),
         ("INVALID", "position", {"position": None}),
@@ -313,6 +327,7 @@ REFUSALS: dict[str, list[tuple[str, str | None, Change]]] = {
         ghost("secretId", "sec"),
         ("INVALID", "name", {"name": None}),
         ("INVALID", "value", {"value": None}),
+        ("CONFLICT", "expectedVersion", {"expectedVersion": 7}),
         ("CONFLICT", "value", an_imported_token),
     ],
     "secretDelete": [ghost("secretId", "sec")],

@@ -86,6 +86,9 @@ SUCCESSES = {
     "projectNodeCreate": Success(
         "projectNode { name deletedAt }", {"projectNode": {"name": "Output", "deletedAt": None}}, ("node.created",)
     ),
+    "projectNodeUpdate": Success(
+        "projectNode { name version }", {"projectNode": {"name": "Renamed", "version": 2}}, ("node.updated",)
+    ),
     "projectNodeDelete": Success("deletedId", lambda scene: {"deletedId": scene.node.id}, ("node.deleted",)),
     "roleCreate": Success(
         "role { name description costCoefficient isPublic permissions nodePermissions { permissions } version }",
@@ -231,7 +234,9 @@ SUCCESSES = {
         {"secret": {"name": "password", "description": "", "importedFrom": None}},
         ("secret.created",),
     ),
-    "secretUpdate": Success("secret { name }", {"secret": {"name": "token"}}, ("secret.updated",)),
+    "secretUpdate": Success(
+        "secret { name version }", {"secret": {"name": "token", "version": 2}}, ("secret.updated",)
+    ),
     "secretDelete": Success("deletedId", lambda scene: {"deletedId": scene.secret.id}, ("secret.deleted",)),
     "secretReveal": Success("value secret { name }", {"value": "hush", "secret": {"name": "token"}}, ()),
 }

@@ -1,6 +1,7 @@
 """The audit log tells those who manage a project, in person, what was done on it, by whom and from where."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -119,6 +120,33 @@ async def test_the_log_is_filtered_by_user_and_by_action(managed: Managed) -> No
     found = await page(managed.owner, managed.project, Wanted(action="key.revoked"))
     assert found is not None
     assert await found.count() == 2
+
+
+async def test_the_log_is_filtered_by_object_and_by_period_and_cursors_serve_the_period_while_time_passes(
+    managed: Managed,
+) -> None:
+    await act(managed.owner, managed.project, "a.done", "b.done", "c.done", object_id=managed.template.id)
+    await act(managed.owner, managed.project, "d.done")
+    old = await AuditEntry.get(action="a.done")
+    await AuditEntry.filter(id=old.id).update(at=clock.now() - timedelta(days=3))
+    assert await actions(managed.owner, managed.project, object_id=managed.template.id) == [
+        "c.done",
+        "b.done",
+        "a.done",
+    ]
+
+    async def asked(**arguments: Any) -> Any:
+        query = """query ($id: ID!, $about: ID, $period: PeriodInput, $after: String) { project(id: $id) {
+          auditEntries(first: 1, after: $after, objectId: $about, period: $period) { totalCount
+            nodes { action } pageInfo { endCursor } } } }"""
+        return (await ask(managed.owner, query, id=managed.project.id, **arguments))["project"]["auditEntries"]
+
+    recent: dict[str, Any] = {"about": managed.template.id, "period": {"lastDays": 1}}
+    first = await asked(**recent)
+    assert (first["totalCount"], first["nodes"]) == (2, [{"action": "c.done"}])
+    assert (await asked(**recent, after=first["pageInfo"]["endCursor"]))["nodes"] == [{"action": "b.done"}]
+    bounds = {"from": old.at.isoformat(), "to": clock.now().isoformat()}
+    assert (await asked(period={"between": bounds}))["totalCount"] == 3
 
 
 async def test_a_cursor_serves_no_other_filter(managed: Managed) -> None:

@@ -160,6 +160,13 @@ async def test_an_update_changes_what_it_names_and_leaves_the_rest(scene: Scene)
     assert await told() == [("project.updated", scene.project.id)]
 
 
+async def test_another_s_edit_of_the_project_in_between_is_a_conflict(scene: Scene) -> None:
+    await projects.update(scene.ada, scene.project.id, {"name": "Charts"}, 1)
+    async with refused(Conflict, "expectedVersion"):
+        await projects.update(scene.ada, scene.project.id, {"description": "Stale"}, 1)
+    assert (await projects.update(scene.ada, scene.project.id, {"description": "Seen"}, 2)).version == 3
+
+
 async def test_null_clears_the_description_and_the_upstream_and_not_the_name(scene: Scene) -> None:
     cleared = await projects.update(scene.ada, scene.project.id, {"description": None, "upstream_url": None})
     assert cleared.description == ""
@@ -289,6 +296,18 @@ async def test_names_and_upstream_ids_of_nodes_are_unique_among_the_living_of_a_
     await projects.create_node(scene.ada, other.id, name="Input", upstream_id="7")
     await projects.delete_node(scene.ada, first.id)
     await projects.create_node(scene.ada, scene.project.id, name="Input", upstream_id="7")
+
+
+async def test_a_node_is_renamed_where_nobody_did_so_in_between_and_its_id_in_the_upstream_stays(scene: Scene) -> None:
+    made = await projects.create_node(scene.ada, scene.project.id, name="Input", upstream_id="7")
+    await projects.create_node(scene.ada, scene.project.id, name="Output")
+    renamed = await projects.update_node(scene.ada, made.id, {"name": " Entry "}, 1)
+    assert (renamed.name, renamed.upstream_id, renamed.version) == ("Entry", "7", 2)
+    async with refused(Conflict, "expectedVersion"):
+        await projects.update_node(scene.ada, made.id, {"name": "Door"}, 1)
+    async with refused(Conflict, "name"):
+        await projects.update_node(scene.ada, made.id, {"name": "Output"}, 2)
+    assert (await told())[-1] == ("node.updated", made.id)
 
 
 async def test_what_a_role_permits_on_a_node_ends_with_it(scene: Scene) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway import projects, routes
-from gateway.errors import Forbidden, Invalid, LimitExceeded, NotFound, Unauthenticated
+from gateway.errors import Conflict, Forbidden, Invalid, LimitExceeded, NotFound, Unauthenticated
 from gateway.permissions import EVERYTHING, Actor, Permission
 from gateway.routing import RouteRule, Routes
 from models import Project
@@ -175,3 +175,13 @@ async def test_rules_hold_from_the_next_call_on(database_url: str, tmp_path: Pat
         assert await told_of(f"GET {prefix.upper()}/data_layers", f"GET {prefix}/%64ata_layers") == [403, 403]
         await routes.replace(house.owner, house.project.id, [])
         assert await told_of(*calls) == [403, 403, 200]
+
+
+async def test_rules_over_a_project_that_somebody_else_changed_are_a_conflict(scene: Scene) -> None:
+    await projects.update(scene.ada, scene.project.id, {"name": "Charts"}, 1)
+    async with refused(Conflict, "expectedVersion"):
+        await routes.replace(scene.ada, scene.project.id, JOBS, 1)
+    assert (await routes.replace(scene.ada, scene.project.id, JOBS, 2)).version == 3
+    async with refused(Conflict, "expectedVersion"):
+        await routes.replace(scene.ada, scene.project.id, [], 2)
+    assert await scene.stored() == JOBS

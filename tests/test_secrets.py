@@ -233,3 +233,16 @@ async def test_the_secrets_of_many_projects_take_as_many_statements_as_those_of_
 
     await scene.import_key()
     assert await count(1) == await count(8)
+
+
+# Versions
+
+
+async def test_another_s_edit_of_a_secret_in_between_is_a_conflict(scene: Vault) -> None:
+    made = await scene.create("PASSWORD", "first")
+    await secrets.update(scene.ulrich, SEALER, made.id, {"value": "second"}, 1)
+    for stale in (SecretChanges(value="third"), SecretChanges(name="WORD"), SecretChanges(description="Of it")):
+        async with refused(Conflict, "expectedVersion"):
+            await secrets.update(scene.ulrich, SEALER, made.id, stale, 1)
+    assert await value_of(made.id) == "second"
+    assert (await secrets.update(scene.ulrich, SEALER, made.id, {"value": "third"}, 2)).version == 3

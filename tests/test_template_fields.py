@@ -199,3 +199,16 @@ async def test_a_key_reads_the_fields_of_its_own_template_and_of_no_other_that_i
 
     assert await values(key, scene.basic.id) == ["x"]
     assert await values(key, other.id) == [None]
+
+
+# Versions
+
+
+async def test_another_s_edit_of_a_field_in_between_is_a_conflict_and_one_beside_it_is_none(scene: Scene) -> None:
+    await templates.update_field(scene.ada, scene.field.id, {"name": "first"}, 1)
+    await templates.add_field(scene.ada, scene.basic.id, text("beside"))
+    async with refused(Conflict, "expectedVersion"):
+        await templates.update_field(scene.ada, scene.field.id, {"value": FieldValue(literal="stale")}, 1)
+    await templates.update_field(scene.ada, scene.field.id, {"value": FieldValue(literal="seen")}, 2)
+    stored = await TemplateField.get(id=scene.field.id)
+    assert (stored.name, stored.value, stored.version) == ("first", "seen", 3)
