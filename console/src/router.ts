@@ -29,6 +29,8 @@ export const router = createRouter({
         { path: "issued", name: "issued", props: true, component: () => import("./screens/issued-keys/IssuedKeys.vue") },
         { path: "roles", name: "roles", props: true, component: () => import("./screens/roles/Roles.vue") },
         { path: "members", name: "members", props: true, component: () => import("./screens/members/Members.vue") },
+        { path: "settings", name: "settings", props: true, component: () => import("./screens/settings/Settings.vue") },
+        { path: "audit", name: "audit", props: true, component: () => import("./screens/audit-log/AuditLog.vue") },
         { path: "secrets", name: "secrets", props: true, component: () => import("./screens/secrets/Secrets.vue") },
       ],
     },

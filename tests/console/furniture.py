@@ -2,8 +2,10 @@
 
 from decimal import Decimal
 
-from gateway import projects, requests, secrets, templates
+from gateway import projects, requests, routes, secrets, templates
 from gateway.limits import LimitsWanted
+from gateway.permissions import Permission
+from gateway.routing import RouteRule
 from gateway.templates import FieldValue, NewField
 from tests.browsing import Theatre, use
 from tests.world import SEALER, issued_key, join, person
@@ -20,6 +22,8 @@ SCREENS = {
     "/projects/{}/roles": "everyone",
     "/projects/{}/members": "Bo",
     "/projects/{}/secrets": "••",
+    "/projects/{}/settings": "/jobs/*",
+    "/projects/{}/audit": "today at",
     "/projects/{}/keys": "Please.",
     "/projects/nowhere": "There is nothing here",
 }
@@ -43,3 +47,5 @@ async def furnish(theatre: Theatre) -> None:
     await issued_key(theatre.basic, ada)
     await requests.create(await person("Dana"), theatre.basic.id, "z" * 200)
     await secrets.create(ada, SEALER, project.id, name="MOTTO", value="two words")
+    rules = [RouteRule("GET", "/jobs/*", Permission.GRAPH_VIEW), RouteRule("*", f"/{'w' * 80}/**", Permission.CODE_EDIT)]
+    await routes.replace(ada, project.id, rules)

@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 from playwright.async_api import expect
 
-from gateway import requests, templates
+from gateway import requests, secrets, templates
 from gateway.permissions import Permission
 from gateway.templates import FieldValue, NewField
-from models import Role
+from models import Role, Secret
 from tests.browsing import NEEDS_BROWSER, Theatre, button, edit, opens, tile
-from tests.world import owned_project, role
+from tests.world import SEALER, owned_project, role
 
 pytestmark = [
     NEEDS_BROWSER,
@@ -114,3 +114,24 @@ async def test_a_key_becomes_secrets_whose_values_are_hidden_until_asked_for(the
     await button(bo.page, "Delete the secret MOTTO").click()
     await button(bo.page.get_by_role("alertdialog"), "Delete").click()
     await expect(bo.page.get_by_label("Name of MOTTO")).to_have_count(0)
+
+
+async def test_a_stale_edit_of_a_secrets_value_is_refused_with_the_others_value_beside_it(theatre: Theatre) -> None:
+    made = await secrets.create(theatre.ada, SEALER, theatre.project.id, name="MOTTO", value="first")
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/secrets")
+    row = ada.page.get_by_role("row").filter(has=ada.page.get_by_label("Name of MOTTO"))
+    await button(row, "Show the value of MOTTO").click()
+    value = row.get_by_role("textbox", name="Value of MOTTO")
+    await edit(row.get_by_label("Description of MOTTO"), "Of the house.")
+    await edit(value, "second")  # her own edits are no stale ones
+    await expect(row.get_by_role("alert")).to_have_count(0)
+    await value.fill("hers")
+    await secrets.update(theatre.ada, SEALER, made.id, {"value": "the other's"})
+    await expect(row.get_by_text("The secret was changed meanwhile.")).to_be_visible()
+    await value.press("Enter")
+    await expect(row.get_by_role("alert")).to_contain_text("changed meanwhile")
+    await expect(row.get_by_text("Changed meanwhile to “the other's”.")).to_be_visible()
+    await expect(value).to_have_value("hers")
+    await value.press("Enter")
+    await expect(row.get_by_role("alert")).to_have_count(0)
+    assert SEALER.open(secrets.PURPOSE, bytes((await Secret.get(id=made.id)).sealed_value or b""), made.id) == b"hers"

@@ -5,9 +5,10 @@ from decimal import Decimal
 import pytest
 from playwright.async_api import Page, expect
 
-from gateway import requests
+from gateway import requests, templates
 from gateway.permissions import Permission
-from models import KeyRequest, RequestState, Template
+from gateway.templates import FieldValue, NewField
+from models import KeyRequest, RequestState, Template, TemplateField
 from tests.browsing import NEEDS_BROWSER, Line, Theatre, button, edit, tile
 from tests.world import role, template
 
@@ -137,3 +138,20 @@ async def expect_following(theatre: Theatre, page: Page) -> None:
     pending = await KeyRequest.get(state=RequestState.PENDING)
     await requests.cancel(theatre.bo, pending.id)
     await expect(page.get_by_role("row").filter(has_text="First.")).to_have_count(0)
+
+
+async def test_a_stale_edit_of_a_field_is_refused_with_the_others_value_beside_it(theatre: Theatre) -> None:
+    made = await templates.add_field(theatre.ada, theatre.basic.id, NewField("input", FieldValue(literal="first")))
+    [field] = (await templates.fields_of(theatre.ada, [made.id]))[made.id]
+    ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")
+    value = ada.page.get_by_role("group", name="input").get_by_label("Value")
+    await value.fill("hers")
+    await templates.update_field(theatre.ada, field.id, {"value": FieldValue(literal="the other's")})
+    await expect(ada.page.get_by_text("Changed meanwhile to “the other's”.")).to_be_visible()
+    await value.press("Enter")
+    await expect(ada.page.get_by_role("alert")).to_contain_text("changed meanwhile")
+    await expect(ada.page.get_by_text("Changed meanwhile to “the other's”.")).to_be_visible()
+    assert (await TemplateField.get(id=field.id)).value == "the other's"
+    await value.press("Enter")
+    await expect(ada.page.get_by_role("alert")).to_have_count(0)
+    assert (await TemplateField.get(id=field.id)).value == "hers"

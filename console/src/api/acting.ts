@@ -10,8 +10,8 @@ interface UserError {
 
 type PayloadOf<Data> = Exclude<Data[keyof Data], string | undefined>;
 
-/** The payload where it was done; `refusal` says why not, in the gateway's words. */
-export type Outcome<Payload> = { payload: Payload; refusal: null } | { payload: null; refusal: string };
+/** The payload where it was done; `refusal` says why not, in the gateway's words. A conflict would pass were the state another. */
+export type Outcome<Payload> = { payload: Payload; refusal: null } | { payload: null; refusal: string; isConflict?: boolean };
 
 export async function act<Data extends object, Variables extends AnyVariables>(
   document: TypedDocumentNode<Data, Variables>,
@@ -21,7 +21,8 @@ export async function act<Data extends object, Variables extends AnyVariables>(
   const payload = data && (Object.values(data)[0] as PayloadOf<Data> & { userErrors: UserError[] });
   const refusal = payload?.userErrors[0]?.message ?? (error && sentenceOf(error));
   if (payload && !refusal) return { payload, refusal: null };
-  return { payload: null, refusal: refusal ?? i18n.global.t("refused.unreachable") };
+  const isConflict = payload?.userErrors[0]?.code === "CONFLICT";
+  return { payload: null, refusal: refusal ?? i18n.global.t("refused.unreachable"), isConflict };
 }
 
 /** What the gateway said; null if it wasn't reached. */

@@ -1,7 +1,12 @@
 /** What the cache knows of the schema beyond its types: what has no id, and what a change does before it is answered. */
 import type { Cache, CacheExchangeOpts, Link, OptimisticMutationResolver, UpdateResolver } from "@urql/exchange-graphcache";
 import possibleTypes from "@/graphql/possible-types.json";
-import type { KeyRequestCreateInput, TemplateDeleteInput, TemplateUpdateInput } from "@/graphql/operations";
+import type {
+  KeyRequestCreateInput,
+  ProjectSetRouteRulesInput,
+  TemplateDeleteInput,
+  TemplateUpdateInput,
+} from "@/graphql/operations";
 
 const partOfItsOwner = (): null => null;
 
@@ -33,6 +38,7 @@ export const cacheConfig: CacheExchangeOpts = {
   // A refusal takes these away again: the gateway's answer replaces them, whatever it is.
   optimistic: {
     keyRequestCreate: resolved(asked),
+    projectSetRouteRules: resolved(ruled),
     templateUpdate: resolved(updated),
     templateDelete: resolved(deleted),
   },
@@ -70,6 +76,11 @@ function updated({ input }: Input<TemplateUpdateInput>) {
   const role = input.roleId == null ? {} : { role: { __typename: "Role", id: input.roleId } };
   const template = { __typename: "KeyTemplate", id: input.templateId, ...role };
   return { __typename: "TemplatePayload", userErrors: [], template };
+}
+
+function ruled({ input }: Input<ProjectSetRouteRulesInput>) {
+  const routeRules = input.rules.map((rule) => ({ __typename: "RouteRule", ...rule }));
+  return { __typename: "ProjectPayload", userErrors: [], project: { __typename: "Project", id: input.projectId, routeRules } };
 }
 
 function deleted({ input }: Input<TemplateDeleteInput>) {

@@ -64,7 +64,9 @@ describe("useDraft", () => {
     expect([draft.text.value, draft.elsewhere.value]).toEqual(["Silver", "Bronze"]);
     await draft.commit();
     expect([draft.text.value, draft.refusal.value]).toEqual(["Silver", "It was changed."]);
+    expect(draft.elsewhere.value).toBe("Bronze");
     await draft.commit();
+    expect(draft.elsewhere.value).toBeNull();
     expect(saved).toEqual([
       ["Silver", 1],
       ["Silver", 2],

@@ -6,17 +6,18 @@ export type Save = (text: string, version: number) => Promise<string | null>;
 
 /**
  * A value that changes elsewhere shows at once while nobody types over it. While somebody does, their text stays, and
- * `elsewhere` holds the other's; it is then saved as what it is, a change of an earlier version, and after the refusal as one
- * of the present.
+ * `elsewhere` holds the other's; it is then saved as what it is, a change of an earlier version, and after the refusal, with
+ * the other's still beside it, as one of the present.
  */
 export function useDraft(present: () => string, version: () => number, save: Save) {
   const text = ref(present());
   const base = ref({ value: present(), version: version() });
+  const origin = ref(present());
   const saving = ref<string | null>(null);
   const refusal = ref<string | null>(null);
   const isDirty = computed(() => text.value !== base.value.value);
   const elsewhere = computed(() => {
-    const isOther = isDirty.value && saving.value === null && present() !== base.value.value;
+    const isOther = isDirty.value && saving.value === null && present() !== origin.value;
     return isOther ? present() : null;
   });
 
@@ -33,7 +34,7 @@ export function useDraft(present: () => string, version: () => number, save: Sav
 
   function take(): void {
     rest();
-    text.value = present();
+    origin.value = text.value = present();
     refusal.value = null;
   }
 

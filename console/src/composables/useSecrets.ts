@@ -1,6 +1,7 @@
 /** The secrets of a client project. Values are read one by one, when they are asked for, and never kept by the cache. */
 import { computed } from "vue";
 import { act } from "@/api/acting";
+import { inOrder } from "@/api/versions";
 import {
   KeyImportDocument,
   ProjectChangesDocument,
@@ -31,8 +32,16 @@ export function createSecret(input: SecretCreateInput) {
   return act(SecretCreateDocument, { input });
 }
 
-export function updateSecret(secret: Secret, changes: Omit<SecretUpdateInput, "secretId">) {
-  return act(SecretUpdateDocument, { input: { secretId: secret.id, ...changes } });
+type Changes = Omit<SecretUpdateInput, "secretId" | "expectedVersion">;
+
+/** Refused where somebody else changed the secret since `version`. */
+export function updateSecret(secret: Secret, changes: Changes, version = secret.version) {
+  return inOrder(
+    secret.id,
+    version,
+    (expectedVersion) => act(SecretUpdateDocument, { input: { secretId: secret.id, expectedVersion, ...changes } }),
+    (payload) => payload.secret?.version,
+  );
 }
 
 export function deleteSecret(secret: Secret) {

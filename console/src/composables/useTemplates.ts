@@ -72,9 +72,18 @@ export function addField(template: Template, field: TemplateFieldInput) {
   );
 }
 
-export function updateField(template: Template, field: Field, changes: Omit<TemplateFieldUpdateInput, "fieldId">) {
+type FieldChanges = Omit<TemplateFieldUpdateInput, "fieldId" | "expectedVersion">;
+
+/** Refused where somebody else changed the field since `version`. */
+export function updateField(template: Template, field: Field, changes: FieldChanges, version = field.version) {
   return changed(template.id, template.version, () =>
-    act(TemplateFieldUpdateDocument, { input: { fieldId: field.id, ...changes } }),
+    inOrder(
+      field.id,
+      version,
+      (expectedVersion) =>
+        act(TemplateFieldUpdateDocument, { input: { fieldId: field.id, expectedVersion, ...changes } }),
+      (payload) => payload.template?.fields.find(({ id }) => id === field.id)?.version,
+    ),
   );
 }
 
