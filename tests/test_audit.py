@@ -57,7 +57,7 @@ async def page(
     return found.get(project.id)
 
 
-async def actions(actor: Actor, project: Project, **wanted: str) -> list[str] | None:
+async def actions(actor: Actor, project: Project, **wanted: Any) -> list[str] | None:
     found = await page(actor, project, Wanted(**wanted))
     return [entry.action for entry in found.rows] if found else None
 

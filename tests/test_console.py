@@ -1,5 +1,6 @@
 """The pages of the console, as the gateway serves them to a browser."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,10 @@ from gateway import console
 from gateway.app import create_app
 from gateway.settings import Settings
 from tests.serving import serving
+from tests.success_table import SUCCESSES
 
 ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "console" / "src"
 SCRIPT = b"console.log(1);" * 100
 BUILD = {
     "index.html": b"<!doctype html><title>Tessera</title>",
@@ -125,7 +128,19 @@ async def test_it_stands_in_the_way_of_no_other_path_of_the_gateway(database_url
 
 
 def test_its_router_and_the_gateway_know_the_same_paths() -> None:
-    router = (ROOT / "console" / "src" / "router.ts").read_text()
+    router = (SOURCE / "router.ts").read_text()
     told = {path.split("/")[1] for path in re.findall(r'path: "(/[^":]*)', router)} - {""}
     served = {path.split("/")[1] for path in console.OWN_PATHS} - {""}
     assert told == served
+
+
+def test_it_names_every_act_on_a_project_that_the_audit_log_tells() -> None:
+    acts = set(
+        re.findall(r'^  "(\w+\.\w+)",$', (SOURCE / "screens" / "audit-log" / "acts.ts").read_text(), re.MULTILINE)
+    )
+    texts = json.loads((SOURCE / "locales" / "en.json").read_text())["did"]
+    named = {f"{noun}.{verb}" for noun, verbs in texts.items() for verb in verbs}
+    told = {kind for success in SUCCESSES.values() for kind in success.events}
+    of_nobodys_project = {kind for kind in told if kind.startswith(("session.", "user."))}
+    assert told - of_nobodys_project <= acts
+    assert acts == named

@@ -27,7 +27,7 @@ MOST: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "Roles": ({}, (7, 7, 7, 7)),
     "Members": (WHOLE, (10, 4, 4, 4)),
     "Secrets": ({}, (6, 7, 5, 3)),
-    "ProjectSettings": ({}, (6, 5, 5, 5)),
+    "ProjectSettings": ({}, (9, 9, 9, 9)),
 }
 MOST_OF_VIEWER: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "Projects": (WHOLE, (3, 3, 3, 3)),
