@@ -31,8 +31,10 @@ def demo() -> Iterator[str]:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdout
             told = (re.search(r"Tessera is at (\S+)", line.decode()) for line in process.stdout)
-            yield next(found[1] for found in told if found)
-            process.send_signal(signal.SIGINT)
+            try:
+                yield next(found[1] for found in told if found)
+            finally:
+                process.send_signal(signal.SIGINT)
 
 
 def signed_in(browser: Browser, url: str, email: str, **look: str) -> Page:

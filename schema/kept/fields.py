@@ -28,12 +28,12 @@ TABLE: dict[str, dict[Hangs, str]] = {
     "Node": {HERE: "id"},
     "User": {HERE: "id name", ANYWHERE: "email"},
     "Project": {
-        HERE: "id name description currency upstreamUrl routeRules createdAt deletedAt viewerPermissions roles "
+        HERE: "id name description currency upstreamUrl routeRules createdAt deletedAt version viewerPermissions roles "
         "projectNodes templates requests secrets members",
         CLOCK: "issuedKeys",
         UNKEPT: "usage auditEntries",
     },
-    "ProjectNode": {HERE: "id name upstreamId deletedAt"},
+    "ProjectNode": {HERE: "id name upstreamId version deletedAt"},
     "RouteRule": {HERE: "method pattern permission"},
     "Role": {
         HERE: "id name description costCoefficient isPublic permissions nodePermissions version deletedAt",
@@ -47,14 +47,14 @@ TABLE: dict[str, dict[Hangs, str]] = {
     },
     "KeyLimits": {HERE: "callsPerSecond burst callsPerDay callsPerMonth costPerDay costPerMonth"},
     "Money": {HERE: "amount currency"},
-    "TemplateField": {HERE: "id name description", CLOCK: "value"},
+    "TemplateField": {HERE: "id name description version", CLOCK: "value"},
     "KeyRequest": {HERE: "id template user state note requestedAt decidedAt decidedBy reason issuedKey"},
     "IssuedKey": {
         HERE: "id name project template role user receivedAt expiresAt revokedAt revokedBy fields",
         CLOCK: "state",
         UNKEPT: "lastUsedAt usage allowances",
     },
-    "Secret": {HERE: "id name description", ANYWHERE: "importedFrom"},
+    "Secret": {HERE: "id name description version", ANYWHERE: "importedFrom"},
     "PageInfo": {HERE: "hasNextPage hasPreviousPage startCursor endCursor"},
     **{f"{row}Connection": {HERE: "edges nodes pageInfo totalCount"} for row in PAGES},
     **{f"{row}Edge": {HERE: "cursor node"} for row in PAGES},

@@ -47,5 +47,8 @@ async def furnish(theatre: Theatre) -> None:
     await issued_key(theatre.basic, ada)
     await requests.create(await person("Dana"), theatre.basic.id, "z" * 200)
     await secrets.create(ada, SEALER, project.id, name="MOTTO", value="two words")
-    rules = [RouteRule("GET", "/jobs/*", Permission.GRAPH_VIEW), RouteRule("*", f"/{'w' * 80}/**", Permission.CODE_EDIT)]
+    rules = [
+        RouteRule("GET", "/jobs/*", Permission.GRAPH_VIEW),
+        RouteRule("*", f"/{'w' * 80}/**", Permission.CODE_EDIT),
+    ]
     await routes.replace(ada, project.id, rules)
