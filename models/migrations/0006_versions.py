@@ -10,7 +10,7 @@ VERSIONED = ("Project", "ProjectNode", "TemplateField", "Secret")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("models", "0004_dropped_records")]
+    dependencies = [("models", "0005_rows_by_key")]
 
     operations = [
         ops.AddField(model_name=name, name="version", field=fields.IntField(default=1, db_default=1))
