@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from gateway.counting import COUNTS
 from gateway.database import connection
 from gateway.errors import PeriodTooFine
+from gateway.partitions import WEEK_US
 from gateway.permissions import Actor
 from gateway.pricing import DAY_US, HOUR_US, MONTH_US, QUARTER_US, Amount, Period, instant_of, micros
 from gateway.spans import CUT_HOURS, Span, Spans, covering, hour_after, hour_of, tiling
@@ -120,17 +121,42 @@ async def _by_step(keys: "_KeysByGroup", edges: Sequence[int]) -> AsyncIterator[
 
 async def last_calls(_: Actor, key_ids: Sequence[str]) -> dict[str, datetime]:
     """When a call was last let through with each of these keys; to the hour, where its record is past retention."""
+    hours = await _last_hours(key_ids)
+    called = await _last_calls_in(hours) if hours else {}
+    return {key_id: instant_of(called.get(key_id, hour)) for key_id, hour in hours.items()}
+
+
+async def _last_hours(key_ids: Sequence[str]) -> dict[str, int]:
     parameters = Parameters(connection().capabilities.dialect)
     keys = parameters.table(("key_id",), [(key_id,) for key_id in key_ids])
     hours = "SELECT h.hour FROM usage_hours AS h WHERE h.key_id = k.key_id AND h.requests > 0"
-    hours = f"{hours} ORDER BY h.hour DESC LIMIT 1"
-    last = f"SELECT k.key_id, ({hours}) AS hour FROM ({keys}) AS k"
-    within = f"r.key_id = last.key_id AND r.called_at >= last.hour AND r.called_at < last.hour + {HOUR_US}"
-    records = f"SELECT MAX(r.called_at) FROM usage_records AS r WHERE {within}"
     rows = await connection().execute_query_dict(
-        f"SELECT key_id, COALESCE(({records}), hour) AS called_at FROM ({last}) AS last", parameters.values
+        f"SELECT k.key_id, ({hours} ORDER BY h.hour DESC LIMIT 1) AS hour FROM ({keys}) AS k", parameters.values
     )
-    return {row["key_id"]: instant_of(row["called_at"]) for row in rows if row["called_at"] is not None}
+    return {row["key_id"]: row["hour"] for row in rows if row["hour"] is not None}
+
+
+async def _last_calls_in(hours: Mapping[str, int]) -> dict[str, int]:
+    """Of keys whose calls of that hour have records. Those of the latest week are asked for by themselves.
+
+    So PostgreSQL opens but the tables of the weeks that may hold them, which mostly are one or two.
+    """
+    parameters = Parameters(connection().capabilities.dialect)
+    latest = max(hours.values()) - WEEK_US
+    parts = [[pair for pair in hours.items() if (pair[1] > latest) is is_late] for is_late in (True, False)]
+    statement = " UNION ALL ".join(_last_call_of_each(part, parameters) for part in parts if part)
+    rows = await connection().execute_query_dict(statement, parameters.values)
+    return {row["key_id"]: row["called_at"] for row in rows if row["called_at"] is not None}
+
+
+def _last_call_of_each(hours: Sequence[tuple[str, int]], parameters: Parameters) -> str:
+    bounds = min(hour for _, hour in hours), max(hour for _, hour in hours) + HOUR_US
+    first, end = (f"CAST({parameters.place(at)} AS BIGINT)" for at in bounds)
+    within = f"r.called_at >= {first} AND r.called_at < {end}"
+    within = f"r.key_id = k.key_id AND {within} AND r.called_at >= k.hour AND r.called_at < k.hour + {HOUR_US}"
+    passed = parameters.table(("key_id", "hour"), hours)
+    last = f"SELECT MAX(r.called_at) FROM usage_records AS r WHERE {within}"
+    return f"SELECT k.key_id, ({last}) AS called_at FROM ({passed}) AS k"
 
 
 def dearest_first(groups: Mapping[str, Totals]) -> list[tuple[str, Totals]]:

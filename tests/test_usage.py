@@ -19,6 +19,7 @@ from gateway import counting, usage
 from gateway.counting import Call, Refused
 from gateway.database import connection
 from gateway.errors import PeriodTooFine
+from gateway.permissions import Actor
 from gateway.pricing import Amount, Granularity, Period, between, cost, month, plain, steps
 from gateway.usage import Grouping, Totals
 from models import UsageDay, UsageHour, UsageMonth, UsageRecord
@@ -33,7 +34,11 @@ from tests.ledger import (
     coefficients,
     cuts,
     few_instants,
+    hour_of,
     instants,
+    make_key,
+    make_template,
+    make_user,
     new_ledger,
     over_examples,
     periods,
@@ -187,6 +192,21 @@ async def test_a_key_or_project_without_calls_has_nothing(ledger: Ledger) -> Non
     assert await usage.series([key.project_id], [START, END]) == {key.project_id: [Totals()]}
     assert await usage.of_keys([], period) == {}
     assert await usage.of_projects([], Grouping.USER, period) == {}
+
+
+async def test_the_last_call_of_a_key_is_told_to_the_microsecond_and_to_the_hour_where_its_record_is_gone(
+    busy: Ledger,
+) -> None:
+    actor, key_ids = Actor(address="127.0.0.1"), [key.id for key in busy.keys]
+    early, late = busy.keys[0].id, START + 90 * DAY + MICROSECOND
+    silent = (await make_key(await make_template("Maps", "Silent"), await make_user("Cy"))).id
+    await busy.count([Call(key_id, late, Decimal(1)) for key_id in key_ids[1:]], [Refused(early, late + DAY)])
+    last = {id: max(call.called_at for call in busy.calls if call.key_id == id) for id in key_ids}
+    assert await usage.last_calls(actor, [*key_ids, silent]) == last
+    await UsageRecord.filter(key_id__in=[early, key_ids[1]]).delete()
+    last |= {id: hour_of(last[id]) for id in (early, key_ids[1])}
+    assert await usage.last_calls(actor, [*key_ids, silent]) == last
+    assert await usage.last_calls(actor, [silent]) == {}
 
 
 # Counting
