@@ -140,31 +140,25 @@ class Crowd:
             await asyncio.sleep(began_at + PACE_SECONDS - time.monotonic())
 
     async def ask_on_socket(self, subject: Subject) -> None:
-        """On one after another, until the key is revoked and one that was opened later is closed."""
-        began_at = 0.0
-        while began_at < subject.revoked_at:
-            began_at = time.monotonic()
-            with suppress(websockets.WebSocketException, TimeoutError):
-                await self._ask_on_one_socket(subject)
-            await asyncio.sleep(PACE_SECONDS)
-
-    async def _ask_on_one_socket(self, subject: Subject) -> None:
         """Until it is closed."""
         address = f"{self._url.replace('http', 'ws', 1)}/graphql"
-        async with connect(address, subprotocols=[PROTOCOL], compression=None, proxy=None, close_timeout=1) as socket:
-            assert socket.response
-            worker = int(socket.response.headers["tessera-worker"])
-            payload = {"authorization": f"Bearer {subject.token}"}
-            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
-            await socket.recv()
-            while True:
-                began_at = time.monotonic()
-                await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": QUERY}}))
-                is_yes = json.loads(await socket.recv())["type"] == "next"
-                self._note(worker, SOCKET, subject, began_at, is_yes=is_yes)
-                if is_yes:
-                    await socket.recv()
-                await asyncio.sleep(SOCKET_PACE_SECONDS)
+        with suppress(websockets.ConnectionClosed, TimeoutError):
+            async with connect(
+                address, subprotocols=[PROTOCOL], compression=None, proxy=None, close_timeout=1
+            ) as socket:
+                assert socket.response
+                worker = int(socket.response.headers["tessera-worker"])
+                payload = {"authorization": f"Bearer {subject.token}"}
+                await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+                await socket.recv()
+                while True:
+                    began_at = time.monotonic()
+                    await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": QUERY}}))
+                    is_yes = json.loads(await socket.recv())["type"] == "next"
+                    self._note(worker, SOCKET, subject, began_at, is_yes=is_yes)
+                    if is_yes:
+                        await socket.recv()
+                    await asyncio.sleep(SOCKET_PACE_SECONDS)
 
     async def _ask_about(self, subject: Subject, line: Line, entrance: str, began_at: float) -> None:
         answer = await line.ask(self._ways[entrance](subject.token))
