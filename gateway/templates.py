@@ -22,7 +22,7 @@ from models import Project, ProjectNode, Role, Template, TemplateField
 from models.fields import named
 
 MOST_TEMPLATES, MOST_FIELDS = 1000, 50
-SHOWN_OF_FIELDS = ("id", "template_id", "name", "description", "value", "node__id", "node__upstream_id")
+SHOWN_OF_FIELDS = ("id", "template_id", "name", "description", "version", "value", "node__id", "node__upstream_id")
 UNKNOWN, UNKNOWN_FIELD = "There is no such API key template.", "There is no such information field."
 TAKEN, FIELD_TAKEN = "The project has a template of this name.", "The template has a field of this name."
 

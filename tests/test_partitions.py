@@ -194,7 +194,11 @@ async def test_the_migration_keeps_every_call_its_id_and_the_next_id(database_ur
             executor = MigrationExecutor(context.db(), settings_of["apps"])
             await executor.migrate([MigrationTarget(app_label="models", name="0002_the_gateway")])
         async with database.connected(url):
+            await database.connection().execute_script(
+                "ALTER TABLE projects ADD COLUMN version INT DEFAULT 1"
+            )  # for the model
             [key] = await keys_of("Basic")
+            await database.connection().execute_script("ALTER TABLE projects DROP COLUMN version")
             await call(key, *(NOW - number * DAY for number in range(40)))
             columns = ("id", "key_id", "called_at", "units", "fraction")
             before = await UsageRecord.all().order_by("id").values_list(*columns)
