@@ -179,7 +179,7 @@ async def revoke(actor: Actor, key_id: str) -> IssuedKey:
     async with in_transaction():
         key = await _locked(actor, key_id)
         if not _is_own(actor, key):
-            await require(actor, "key.revoke", key.project_id, is_seen=True)
+            await _require_on(actor, "key.revoke", key)
         _require_living(key)
         await _revoke(actor, key)
     return key
@@ -189,7 +189,7 @@ async def suspend(actor: Actor, key_id: str) -> IssuedKey:
     """Has the key refused until it is resumed. Raises NotFound, Forbidden, Conflict."""
     async with in_transaction():
         key = await _locked(actor, key_id)
-        await require(actor, "key.suspend", key.project_id, is_seen=True)
+        await _require_on(actor, "key.suspend", key)
         if present_state(key, clock.now()) is not KeyState.ACTIVE:
             raise Conflict("Only an active key can be suspended.", ["keyId"])
         await _suspend(actor, key)
@@ -200,7 +200,7 @@ async def resume(actor: Actor, key_id: str) -> IssuedKey:
     """Raises NotFound, Forbidden, Conflict."""
     async with in_transaction():
         key = await _locked(actor, key_id)
-        await require(actor, "key.resume", key.project_id, is_seen=True)
+        await _require_on(actor, "key.resume", key)
         if present_state(key, clock.now()) is not KeyState.SUSPENDED:
             raise Conflict("Only a suspended key can be resumed.", ["keyId"])
         if await User.exists(id=key.user_id, disabled_at__isnull=False):
@@ -299,6 +299,12 @@ async def _held(actor: Actor, action: str, key_id: str) -> IssuedKey:
     if key.user_id != user.id:
         raise Forbidden("Only its holder may do this.", ["keyId"])
     return key
+
+
+async def _require_on(actor: Actor, action: str, key: IssuedKey) -> None:
+    """Of a manager; the project may have gone while the key was waited for, and then only its holder sees it."""
+    is_seen = key.user_id == actor.user_id
+    await require(actor, action, key.project_id, NotFound(UNKNOWN, ["keyId"]), is_seen=is_seen)
 
 
 def _is_own(actor: Actor, key: IssuedKey) -> bool:

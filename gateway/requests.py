@@ -140,7 +140,7 @@ async def approve(actor: Actor, keyring: Keyring, request_id: str, expires_at: d
         async with in_transaction():
             template = await _locked_template(actor, request_id)
             request = await _locked(actor, request_id)
-            await require(actor, "request.approve", request.project_id, is_seen=True)
+            await _require_on(actor, "request.approve", request)
             if expires_at is not None and expires_at <= clock.now():
                 raise Invalid("A key can't expire in the past.", ["expiresAt"])
             _require_pending(request)
@@ -154,7 +154,7 @@ async def reject(actor: Actor, request_id: str, reason: str) -> KeyRequest:
     """Raises NotFound, Forbidden, Conflict, Invalid without a reason."""
     async with in_transaction():
         request = await _locked(actor, request_id)
-        await require(actor, "request.reject", request.project_id, is_seen=True)
+        await _require_on(actor, "request.reject", request)
         _require_pending(request)
         request.reason = checked_text(reason, "reason", LONGEST_NOTE).strip()
         if not request.reason:
@@ -180,6 +180,12 @@ async def _locked(actor: Actor, request_id: str) -> KeyRequest:
     if request is None:
         raise NotFound(UNKNOWN, ["requestId"])
     return request
+
+
+async def _require_on(actor: Actor, action: str, request: KeyRequest) -> None:
+    """Of a manager; the project may have gone while the request was waited for, and then only who asked sees it."""
+    is_seen = request.user_id == actor.user_id
+    await require(actor, action, request.project_id, NotFound(UNKNOWN, ["requestId"]), is_seen=is_seen)
 
 
 def _require_pending(request: KeyRequest) -> None:

@@ -46,7 +46,7 @@ async def busy(database_url: str, quantity: int) -> None:
 async def test_who_waits_too_long_for_a_connection_is_refused_and_all_is_well_when_one_is_free(
     database_url: str,
 ) -> None:
-    async with connected(database_url, Limits(FEW, wait_seconds=0.05)):
+    async with connected(database_url, Limits(FEW, wait_seconds=0.5)):
         async with held(database_url):
             waiting = [asyncio.ensure_future(Project.all().count()) for _ in range(FEW)]
             await busy(database_url, FEW)
@@ -75,7 +75,7 @@ async def test_callers_are_told_503_and_when_to_come_again_until_a_connection_is
             answer = await house.client.post("/graphql", json=ask, headers=headers)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
             assert answer.json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
-        await asyncio.gather(*waiting)
+        await asyncio.gather(*waiting, return_exceptions=True)  # the gateway's own reading may have been before one
         answer = await house.client.post("/graphql", json=ask, headers=headers)
         assert answer.json() == {"data": {"project": {"name": "Maps"}}}
 

@@ -84,25 +84,32 @@ async def notices_cut(scene: Scene) -> None:
 
 async def notices_silenced(scene: Scene) -> None:
     """The connections are there, and nothing comes over them."""
-    listeners = [row["pid"] for row in await scene.postgres.rows(f"SELECT pid {LISTENERS}")]
+    listeners = await every_listener(scene)
     _signal(listeners, signal.SIGSTOP)
+    scene.befallen += len(listeners)
     try:
         await asyncio.sleep(SILENT_SECONDS)
     finally:
         _signal(listeners, signal.SIGCONT)
-    scene.befallen += len(listeners)
     await asyncio.sleep(0.05)
+
+
+async def every_listener(scene: Scene) -> list[int]:
+    """The server's process for each worker's notices, once each worker has such a connection."""
+    while len(rows := await scene.postgres.rows(f"SELECT pid {LISTENERS}")) < WORKERS:  # noqa: ASYNC110  only asking tells
+        await asyncio.sleep(0.01)
+    return [row["pid"] for row in rows]
 
 
 async def worker_stopped(scene: Scene) -> None:
     random = chance(f"stop {scene.befallen}")
     worker = random.choice(scene.workers)
     _signal([worker], signal.SIGSTOP)
+    scene.befallen += 1
     try:
         await asyncio.sleep(random.choice(STOPPED_SECONDS))
     finally:
         _signal([worker], signal.SIGCONT)
-    scene.befallen += 1
     await asyncio.sleep(0.3)
 
 
