@@ -77,7 +77,7 @@ class Context(Call[Actor]):
         return await self.load(rights_on_all, project_id) or Rights()
 
     async def may(self, permission: Permission, project_id: str) -> bool:
-        return (await self.load(rights_on_all, project_id) or Rights()).allow(permission)
+        return (await self.rights(project_id)).allow(permission)
 
     async def where(self, permission: Permission, project_ids: Iterable[str]) -> set[str]:
         """Those of the projects where the actor may do so."""

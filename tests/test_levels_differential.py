@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from graphql import build_schema
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from tortoise.models import Model
 
@@ -53,6 +53,7 @@ OPERATIONS = int(os.environ.get("TESSERA_DIFFERENTIAL", "500"))
 over_documents = settings(
     max_examples=OPERATIONS // DRESSES,
     deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to make a difference smaller takes minutes, for little
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

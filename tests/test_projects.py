@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from gateway import keys, projects, requests, roles
+from gateway import keys, permissions, projects, requests, roles
 from gateway.clock import now
 from gateway.errors import BadInput, Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from gateway.events import head
@@ -265,6 +266,25 @@ async def test_a_project_that_is_deleted_while_its_keys_are_revoked_ends_each_ke
     assert {type(each) for each in done if isinstance(each, Exception)} <= {NotFound, Conflict}
     ended = [id for kind, id in await told() if kind == "key.revoked"]
     assert sorted(ended) == sorted([*(key.id for key in living), scene.key.key_id or ""])
+
+
+async def test_who_waited_for_a_key_or_a_request_while_its_project_went_is_told_that_there_is_none(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pro = await template(scene.project, await role(scene.project, VIEW), "Pro")
+    request, key = await requests.create(scene.eve, pro.id), await issued_key(pro, await person("U"))
+    require = permissions.require
+
+    async def require_late(*arguments: Any, **options: Any) -> Any:
+        await Project.filter(id=scene.project.id).update(deleted_at=now())
+        return await require(*arguments, **options)
+
+    for noun in (keys, requests):
+        monkeypatch.setattr(noun, "require", require_late)
+    async with refused(NotFound, "keyId"):
+        await keys.suspend(scene.ada, key.id)
+    async with refused(NotFound, "requestId"):
+        await requests.reject(scene.ada, request.id, "no")
 
 
 # Nodes
