@@ -89,7 +89,8 @@ class Bytes:
         finally:
             server.close()
             for writer in upstream.open:
-                writer.transport.abort()
+                with suppress(AttributeError):  # asyncio's own: one that ended after its last bytes has no loop any more
+                    writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
