@@ -105,7 +105,8 @@ async def _drop(database: BaseDBAsyncClient, week: Week, *, is_free: bool) -> No
 async def _make(week: Week) -> None:
     """Unless it is there. Its calls leave the rest.
 
-    Writers wait meanwhile: one that had chosen the rest for a call of that week would find it refused there.
+    Writers wait meanwhile: one that had chosen the rest for a call of that week would find it refused there. So do
+    readers: one that had chosen its tables before, and then waited for the rest, would find those calls in none.
     """
     try:
         async with _changing() as database:
@@ -119,7 +120,7 @@ async def _attach(database: BaseDBAsyncClient, week: Week) -> None:
     like = "INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES"
     within = f"called_at >= {week.start} AND called_at < {week.end}"
     for statement in (
-        f"LOCK TABLE ONLY {WHOLE} IN SHARE ROW EXCLUSIVE MODE",
+        f"LOCK TABLE ONLY {WHOLE} IN ACCESS EXCLUSIVE MODE",  # before the rest, as whoever reads or writes takes them
         f"LOCK TABLE {REST} IN ACCESS EXCLUSIVE MODE",
         f"CREATE TABLE {week.table} (LIKE {WHOLE} {like})",
         f"WITH moved AS (DELETE FROM {REST} WHERE {within} RETURNING *) INSERT INTO {week.table} SELECT * FROM moved",

@@ -1,7 +1,7 @@
 """On PostgreSQL single calls lie in tables by the week: none is lost between them, and a week goes as a whole."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
-from gateway import clock, counting, database, partitions, usage
-from gateway.counting import Call
+from gateway import clock, counting, database, partitions, reconcile, usage
+from gateway.counting import HOURS, Call
 from gateway.partitions import REST, WEEK_US, week_of
 from gateway.pricing import between, instant_of, micros
 from gateway.retention import Retention
@@ -109,6 +109,74 @@ async def test_calls_are_counted_while_their_weeks_are_given_tables_by_several_a
     await partitions.make_room(NOW)
     assert sum((await lying()).values()) == counted == 160
     assert REST not in await lying()
+
+
+Read = Callable[[], Coroutine[Any, Any, int]]
+
+
+async def how_many() -> int:
+    return await UsageRecord.all().count()
+
+
+async def how_many_that_buckets_tell_of() -> int:
+    """All, unless the proof says that some are lacking."""
+    found = [each async for each in reconcile.differences(instant_of(0), lambda _: None)]
+    lacking = sum(each.bucket.requests - each.parts.requests for each in found if each.buckets is HOURS)
+    told: int = sum(row.requests for row in await UsageHour.all())
+    return told - lacking
+
+
+@pytest.mark.parametrize("read", [how_many, how_many_that_buckets_tell_of])
+async def test_who_reads_while_a_week_is_given_its_table_finds_each_of_its_calls(
+    keys: Sequence[IssuedKey],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Read,
+) -> None:
+    """The calls have left the rest by then, and nobody is told of their table yet."""
+    monkeypatch.setattr(partitions, "WAIT_MILLISECONDS", 20_000)
+    await call(keys[0], *(NOW - number * DAY for number in range(3)))
+    async with another(database_url) as blocker, asyncio.timeout(30):
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE issued_keys IN ROW EXCLUSIVE MODE")  # for which an ATTACH waits
+            making = asyncio.create_task(partitions.make_room(NOW))
+            await who_wait(blocker, 1)
+            reading = asyncio.create_task(read())
+            await who_wait(blocker, 2)
+        await making
+        assert await reading == 3
+
+
+async def who_wait(onlooker: Any, quantity: int) -> None:
+    """Returns once so many wait for a lock."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database"
+    while await onlooker.fetchval(f"{waiting} WHERE datname = current_database())") < quantity:  # noqa: ASYNC110  # only asking tells
+        await asyncio.sleep(0.01)
+
+
+async def test_who_reads_all_the_time_finds_every_call_whatever_weeks_are_given_tables(
+    keys: Sequence[IssuedKey],
+) -> None:
+    counted, is_over = 0, False
+
+    async def read_on() -> int:
+        reads = 0
+        while not is_over or not reads:
+            least = counted
+            assert await how_many() >= least
+            assert [each async for each in reconcile.differences(instant_of(0), lambda _: None)] == []
+            reads += 1
+        return reads
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(read_on())
+        for number in range(25):
+            await call(keys[number % 2], *(NOW - number * WEEK - several * DAY for several in range(9)))
+            counted += 9
+            while REST in await lying():
+                await partitions.make_room(NOW)
+        is_over = True
 
 
 async def test_a_partition_has_the_checks_the_key_and_the_index_of_the_whole(keys: Sequence[IssuedKey]) -> None:
