@@ -5,9 +5,10 @@ async with chromium() as browser, opened(browser, database_url, tmp_path) as the
     await ada.page.get_by_role("link", name="Maps").click()
 """
 
+import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -163,6 +164,15 @@ def button(inside: Page | Locator, name: str) -> Locator:
 async def edit(control: Locator, text: str) -> None:
     await control.fill(text)
     await control.press("Enter")
+
+
+async def eventually(read: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Waits for what is stored, where a page shows a change before the gateway has made it."""
+    for _ in range(300):
+        if await read() == wanted:
+            return
+        await asyncio.sleep(0.1)
+    assert await read() == wanted
 
 
 async def opens(theatre: Theatre, token: str) -> bool:

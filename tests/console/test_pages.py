@@ -35,8 +35,7 @@ async def test_people_sign_in_by_keyboard_come_where_they_were_going_and_sign_ou
     await menu.press("Enter")
     await page.get_by_role("menuitemradio", name="Русский").press("Enter")
     await page.get_by_role("menuitemradio", name="Тёмная").press("Enter")
-    assert await page.locator("html").get_attribute("lang") == "ru"
-    assert await page.locator("html").get_attribute("data-theme") == "dark"
+    await expect(page.locator("html[lang=ru][data-theme=dark]")).to_be_attached()
     await page.reload()
     await expect(button(tile(page, "Basic"), "Запросить")).to_be_visible()
     await menu.press("Enter")
@@ -81,4 +80,5 @@ async def test_everybody_can_use_each_screen_in_both_themes(theatre: Theatre, th
         assert await ada.violations() == [], path
     await ada.page.goto(f"/projects/{theatre.project.id}/keys")
     await button(ada.page, "Reject").first.click()
+    await expect(ada.page.get_by_role("dialog").get_by_label("Reason")).to_be_visible()
     assert await ada.violations() == []

@@ -46,6 +46,7 @@ async def test_who_is_not_signed_in_sees_what_is_public_and_a_request_leads_thro
     await button(page, "Create").click()
     await button(page.get_by_role("dialog"), "Request").click()
     await expect(tile(page, "Basic")).to_contain_text("Requested today at")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
     await page.reload()
     await expect(tile(page, "Basic")).to_contain_text("Requested today at")
     await expect(page.get_by_role("dialog")).to_have_count(0)

@@ -9,7 +9,7 @@ from gateway import requests, secrets, templates
 from gateway.permissions import Permission
 from gateway.templates import FieldValue, NewField
 from models import Role, Secret
-from tests.browsing import NEEDS_BROWSER, Theatre, button, edit, opens, tile
+from tests.browsing import NEEDS_BROWSER, Theatre, button, edit, eventually, opens, tile
 from tests.world import SEALER, owned_project, role
 
 pytestmark = [
@@ -47,7 +47,7 @@ async def test_a_role_is_made_weighed_permitted_on_the_project_and_on_a_node_and
     await button(ada.page.get_by_role("alertdialog"), "Delete").click()
     await expect(program).to_have_count(0)
     await expect(everyone.get_by_label("Public")).not_to_be_checked()
-    assert not (await Role.get(id=theatre.seeing.id)).is_public
+    await eventually(Role.filter(id=theatre.seeing.id, is_public=True).exists, False)
     await button(everyone, "Delete the role everyone").click()
     await button(ada.page.get_by_role("alertdialog"), "Delete").click()
     await expect(ada.page.get_by_role("alertdialog").get_by_role("alert")).to_contain_text("template")
@@ -124,6 +124,7 @@ async def test_a_stale_edit_of_a_secrets_value_is_refused_with_the_others_value_
     value = row.get_by_role("textbox", name="Value of MOTTO")
     await edit(row.get_by_label("Description of MOTTO"), "Of the house.")
     await edit(value, "second")  # her own edits are no stale ones
+    await eventually(lambda: value_of(made.id), b"second")
     await expect(row.get_by_role("alert")).to_have_count(0)
     await value.fill("hers")
     await secrets.update(theatre.ada, SEALER, made.id, {"value": "the other's"})
@@ -134,4 +135,8 @@ async def test_a_stale_edit_of_a_secrets_value_is_refused_with_the_others_value_
     await expect(value).to_have_value("hers")
     await value.press("Enter")
     await expect(row.get_by_role("alert")).to_have_count(0)
-    assert SEALER.open(secrets.PURPOSE, bytes((await Secret.get(id=made.id)).sealed_value or b""), made.id) == b"hers"
+    await eventually(lambda: value_of(made.id), b"hers")
+
+
+async def value_of(secret_id: str) -> bytes:
+    return SEALER.open(secrets.PURPOSE, bytes((await Secret.get(id=secret_id)).sealed_value or b""), secret_id)

@@ -9,7 +9,7 @@ from gateway import requests, templates
 from gateway.permissions import Permission
 from gateway.templates import FieldValue, NewField
 from models import KeyRequest, RequestState, Template, TemplateField
-from tests.browsing import NEEDS_BROWSER, Line, Theatre, button, edit, tile
+from tests.browsing import NEEDS_BROWSER, Line, Theatre, button, edit, eventually, tile
 from tests.world import role, template
 
 pytestmark = [
@@ -154,4 +154,4 @@ async def test_a_stale_edit_of_a_field_is_refused_with_the_others_value_beside_i
     assert (await TemplateField.get(id=field.id)).value == "the other's"
     await value.press("Enter")
     await expect(ada.page.get_by_role("alert")).to_have_count(0)
-    assert (await TemplateField.get(id=field.id)).value == "hers"
+    await eventually(TemplateField.filter(id=field.id, value="hers").exists, True)

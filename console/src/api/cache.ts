@@ -8,6 +8,9 @@ import type {
   TemplateUpdateInput,
 } from "@/graphql/operations";
 
+/** How the id of an object begins that the gateway has yet to make. */
+export const PROVISIONAL = "asked-";
+
 const partOfItsOwner = (): null => null;
 
 export const cacheConfig: CacheExchangeOpts = {
@@ -60,7 +63,7 @@ function resolved<Args>(resolve: (args: Args, cache: Cache) => unknown): Optimis
 }
 
 function asked({ input }: Input<KeyRequestCreateInput>) {
-  const id = `asking for ${input.templateId}`;
+  const id = `${PROVISIONAL}${input.templateId}`;
   const state = { state: "PENDING", note: input.note ?? "", requestedAt: new Date().toISOString() };
   const request = { __typename: "KeyRequest", id, ...state, decidedAt: null, reason: null, issuedKey: null };
   const template = { __typename: "KeyTemplate", id: input.templateId, viewerState: "REQUESTED", viewerKey: null };

@@ -1,6 +1,7 @@
 /** The tiles of a project's templates, as somebody sees them who may ask for keys. */
 import { computed } from "vue";
 import { act } from "@/api/acting";
+import { PROVISIONAL } from "@/api/cache";
 import {
   KeyRequestCancelDocument,
   KeyRequestCreateDocument,
@@ -22,6 +23,11 @@ export function useKeyTiles(projectId: string) {
 
 export function ask(templateId: string, note: string) {
   return act(KeyRequestCreateDocument, { input: { templateId, note: note || null } });
+}
+
+/** Whether the request shows before the gateway has made it, and given it the id that it can be taken back by. */
+export function isBeingMade(request: NonNullable<Tile["viewerRequest"]>): boolean {
+  return request.id.startsWith(PROVISIONAL);
 }
 
 export function takeBack(requestId: string) {
