@@ -89,7 +89,7 @@ class Bytes:
         finally:
             server.close()
             for writer in upstream.open:
-                with suppress(AttributeError):  # asyncio's own: one that ended after its last bytes has no loop any more
+                with suppress(AttributeError):  # asyncio's own: one that ended after its last bytes has no loop left
                     writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
