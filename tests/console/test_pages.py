@@ -7,7 +7,6 @@ from gateway import users
 from gateway.passwords import Passwords
 from gateway.permissions import GATEWAY
 from tests.browsing import NEEDS_BROWSER, Theatre, button, tile
-from tests.console.furniture import OPEN, furnish, screens
 
 pytestmark = [
     NEEDS_BROWSER,
@@ -63,22 +62,3 @@ async def test_projects_are_found_and_made(theatre: Theatre) -> None:
     await button(ada.page.get_by_role("dialog"), "Create").click()
     await expect(ada.page.get_by_role("heading", name="Charts")).to_be_visible()
     await expect(ada.page.get_by_text("No templates yet")).to_be_visible()
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_everybody_can_use_each_screen_in_both_themes(theatre: Theatre, theme: str) -> None:
-    await furnish(theatre)
-    stranger = await theatre.visitor(None, "/projects", color_scheme=theme)
-    for path, shown in screens(theatre, OPEN).items():
-        await stranger.page.goto(path)
-        await expect(stranger.page.get_by_text(shown).first).to_be_visible()
-        assert await stranger.violations() == [], path
-    ada = await theatre.visitor(theatre.ada, "/projects", color_scheme=theme)
-    for path, shown in screens(theatre).items():
-        await ada.page.goto(path)
-        await expect(ada.page.get_by_text(shown).first).to_be_visible()
-        assert await ada.violations() == [], path
-    await ada.page.goto(f"/projects/{theatre.project.id}/keys")
-    await button(ada.page, "Reject").first.click()
-    await expect(ada.page.get_by_role("dialog").get_by_label("Reason")).to_be_visible()
-    assert await ada.violations() == []

@@ -144,7 +144,7 @@ async def test_what_one_waits_for_stands_among_ones_own_keys_and_can_be_taken_ba
     await template(theatre.project, theatre.seeing, "Gold", position=1)
     page = (await theatre.visitor(theatre.bo, "/my-keys")).page
     await expect(page.get_by_text("For my thesis.")).to_be_visible()
-    await button(page, "Cancel the request for Basic").click()
+    await button(page, "Cancel request for Basic").click()
     await expect(page.get_by_text("For my thesis.")).to_have_count(0)
     await expect(page.get_by_text("No keys yet")).to_be_visible()
     assert (await KeyRequest.get()).state is RequestState.CANCELLED
