@@ -53,7 +53,7 @@ class Slice:
         return self.last is not None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Page(Generic[Row]):
     rows: list[Row]
     has_next: bool

@@ -1,5 +1,6 @@
 """Pages in the shape of the GraphQL Cursor Connections specification."""
 
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import strawberry
@@ -8,6 +9,19 @@ from gateway.pages import Page
 from schema.declare import described, object_type, resolved
 
 NodeT = TypeVar("NodeT")
+
+
+async def where_shown(
+    rows: Sequence[Any], project_ids: Container[str], read: Callable[[list[str]], Awaitable[Sequence[Any]]]
+) -> list[Any]:
+    """What is read, at once, of those rows whose projects these are; null of others, also where reading fails."""
+    shown = [row.id for row in rows if row.project_id in project_ids]
+    try:
+        found = await read(shown)
+    except Exception as error:  # noqa: BLE001  told at each row that it was read for
+        found = [error for _ in shown]
+    of_row = dict(zip(shown, found, strict=True))
+    return [of_row.get(row.id) for row in rows]
 
 
 class RowOnPage(NamedTuple):

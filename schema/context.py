@@ -65,9 +65,11 @@ class Context(Call[Actor]):
         """As `Loads.load`."""
         return self.loaders.load(batch, key, *arguments)
 
-    def load_all(self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT]) -> Awaitable[list[ValueT | None]]:
+    def load_all(
+        self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT], *arguments: Hashable
+    ) -> Awaitable[list[ValueT | None]]:
         """As `Loads.load_all`."""
-        return self.loaders.load_all(batch, keys)
+        return self.loaders.load_all(batch, keys, *arguments)
 
     def keep(self, batch: Batch[str, RowT], rows: Iterable[RowT]) -> None:
         """Rows that the batch would find by their ids, and that are at hand already."""

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
+from strawberry.types.fields.resolver import Signature
 from typing_extensions import dataclass_transform
 
 from schema.context import Info
@@ -55,12 +56,19 @@ def related_rows(batch: Batch[Any, Sequence[ValueT]], attribute: str) -> Callabl
     return resolve
 
 
-def together(resolver: Callable[[Sequence[Any], Any], Awaitable[Sequence[Any]]]) -> Callable[..., Any]:
-    """Resolves a field by a function of many rows, which gives a value for each in their order."""
+def together(resolver: Callable[..., Awaitable[Sequence[Any]]]) -> Callable[..., Any]:
+    """Resolves a field by a function of many rows, which gives a value or an error for each in their order.
 
-    async def resolve(root: strawberry.Parent[Any], info: Info) -> Any:
-        return (await resolver([root], info))[0]
+    After the rows the function takes `info`, and then the field's arguments.
+    """
 
+    async def resolve(root: strawberry.Parent[Any], info: Info, **arguments: Any) -> Any:
+        return (await resolver([root], info, **arguments))[0]
+
+    rows, *further = Signature.from_callable(resolver).parameters.values()
+    root = rows.replace(name="root", annotation=strawberry.Parent[Any])  # type: ignore[misc]  # a marker
+    resolve.__signature__ = Signature([root, *further])  # type: ignore[attr-defined]  # what Strawberry makes a field of
+    resolve.__module__ = resolver.__module__  # where the names in it are known
     resolve.together = resolver  # type: ignore[attr-defined]  # told beside it, for the executor
     return resolve
 

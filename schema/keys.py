@@ -1,5 +1,6 @@
 """Issued keys."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import strawberry
 import models
 from gateway import key_table, keys, pages, projects, roles, templates, usage, users
 from gateway.permissions import Permission
+from schema.connections import where_shown
 from schema.context import Info
 from schema.declare import (
     argument,
@@ -145,17 +147,22 @@ async def issued_keys_of_project(
     return page
 
 
-async def issued_keys_of_template(
-    root: strawberry.Parent[models.Template],
+async def issued_keys_of_templates(
+    rows: Sequence[models.Template],
     info: Info,
     first: Annotated[int | None, FIRST] = 20,
     after: Annotated[str | None, AFTER] = strawberry.UNSET,
     states: Annotated[list[KeyState] | None, STATES] = strawberry.UNSET,
-) -> pages.Page[models.IssuedKey] | None:
-    if not await info.context.may(Permission.KEYS_VIEW, root.project_id):
-        return None
-    part, sealer, now = pages.Slice(given(first), given(after)), info.context.services.sealer, info.context.now
-    return await info.context.load(key_table.pages_of_templates, root.id, chosen(states), part, sealer, now)
+) -> list[pages.Page[models.IssuedKey] | None]:
+    context = info.context
+
+    async def read(ids: list[str]) -> list[pages.Page[models.IssuedKey] | None]:
+        part = pages.Slice(given(first), given(after))
+        arguments = chosen(states), part, context.services.sealer, context.now
+        return await context.load_all(key_table.pages_of_templates, ids, *arguments)
+
+    shown = await context.where(Permission.KEYS_VIEW, [row.project_id for row in rows])
+    return await where_shown(rows, shown, read)
 
 
 @input_type("The key whose token is wanted.")

@@ -32,7 +32,9 @@ class Loads(Protocol):
     def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
         """The value of the key, fetched together with those of all others who ask now; None where there is none."""
 
-    def load_all(self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT]) -> Awaitable[list[ValueT | None]]:
+    def load_all(
+        self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT], *arguments: Hashable
+    ) -> Awaitable[list[ValueT | None]]:
         """As `load`, of several keys at once."""
 
     def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
@@ -52,11 +54,13 @@ class Loaders:
         # A failing field cancels its siblings; the future that they share with others must live on.
         return future.result() if future.done() else await asyncio.shield(future)
 
-    async def load_all(self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT]) -> list[ValueT | None]:
+    async def load_all(
+        self, batch: Batch[KeyT, ValueT], keys: Sequence[KeyT], *arguments: Hashable
+    ) -> list[ValueT | None]:
         """As `Loads.load_all`."""
         if len(keys) == 1:
-            return [await self.load(batch, keys[0])]
-        return await asyncio.gather(*(self.load(batch, key) for key in keys))
+            return [await self.load(batch, keys[0], *arguments)]
+        return await asyncio.gather(*(self.load(batch, key, *arguments) for key in keys))
 
     def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
         """As `Loads.keep`."""

@@ -1,5 +1,6 @@
 """Requests for keys."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import strawberry
 import models
 from gateway import keys, pages, requests, templates, users
 from gateway.permissions import Permission
+from schema.connections import where_shown
 from schema.context import Info
 from schema.declare import (
     argument,
@@ -68,18 +70,22 @@ async def requests_of_project(
     return await info.context.load(requests.pages_of_projects, root.id, chosen(states), part, sealer)
 
 
-async def requests_of_template(
-    root: strawberry.Parent[models.Template],
+async def requests_of_templates(
+    rows: Sequence[models.Template],
     info: Info,
     states: Annotated[list[RequestState] | None, STATES] = [RequestState.PENDING],  # noqa: B006  read as GraphQL's default
     first: Annotated[int | None, FIRST] = 20,
     after: Annotated[str | None, AFTER] = strawberry.UNSET,
-) -> pages.Page[models.KeyRequest] | None:
-    if not await info.context.may(Permission.KEYS_VIEW, root.project_id):
-        return None
-    part = pages.Slice(given(first), given(after))
-    sealer = info.context.services.sealer
-    return await info.context.load(requests.pages_of_templates, root.id, chosen(states), part, sealer)
+) -> list[pages.Page[models.KeyRequest] | None]:
+    context = info.context
+
+    async def read(ids: list[str]) -> list[pages.Page[models.KeyRequest] | None]:
+        part = pages.Slice(given(first), given(after))
+        arguments = chosen(states), part, context.services.sealer
+        return await context.load_all(requests.pages_of_templates, ids, *arguments)
+
+    shown = await context.where(Permission.KEYS_VIEW, [row.project_id for row in rows])
+    return await where_shown(rows, shown, read)
 
 
 @input_type("A request for a key.")

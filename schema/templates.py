@@ -30,12 +30,12 @@ from schema.declare import (
     resolved,
     together,
 )
-from schema.keys import IssuedKey, issued_keys_of_template
+from schema.keys import IssuedKey, issued_keys_of_templates
 from schema.limits import KeyLimits, KeyLimitsInput, limits_in, limits_of_template
 from schema.money import Money
 from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle, still_gone
 from schema.nodes import Node
-from schema.requests import KeyRequest, requests_of_template
+from schema.requests import KeyRequest, requests_of_templates
 from schema.roles import Role
 
 if TYPE_CHECKING:
@@ -138,10 +138,10 @@ class KeyTemplate(Node):
     viewer_key: IssuedKey | None = resolved(viewer_key_of, "The viewer's active or suspended key from this template.")
     pending_request_count: int | None = resolved(pending_count_of, "How many requests are pending. Needs KEYS_VIEW.")
     requests: Connection[KeyRequest] | None = resolved(
-        requests_of_template, "Requests on the template, the newest first. Needs KEYS_VIEW."
+        together(requests_of_templates), "Requests on the template, the newest first. Needs KEYS_VIEW."
     )
     issued_keys: Connection[IssuedKey] | None = resolved(
-        issued_keys_of_template, "Keys that were issued from it, the newest first. Needs KEYS_VIEW."
+        together(issued_keys_of_templates), "Keys that were issued from it, the newest first. Needs KEYS_VIEW."
     )
 
 

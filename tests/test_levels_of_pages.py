@@ -1,5 +1,8 @@
 """The pages' own queries, level by level: answers are the same, statements no more, and it is told which way."""
 
+import gc
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -68,6 +71,23 @@ def _without_cursors(body: Any) -> Any:
     if isinstance(body, dict):
         return {key: "" if "ursor" in key and value else _without_cursors(value) for key, value in body.items()}
     return [_without_cursors(each) for each in body] if isinstance(body, list) else body
+
+
+@pytest.fixture
+def _no_garbage_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_garbage_collector")
+async def test_what_was_read_for_an_answer_is_let_go_of_with_it(crowd: Crowd) -> None:
+    """Else it fills the memory until the garbage collector has looked through all of it."""
+    operation, context = asked(QUERIES["the bench's tiles"], crowd), context_of(crowd.ada)
+    await run(LEVELS, operation, context)
+    rest = weakref.ref(context)
+    del context
+    assert rest() is None
 
 
 async def ways(schema: LimitedSchema, actor: Actor, text: str) -> dict[tuple[str, str], int]:

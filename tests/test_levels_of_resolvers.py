@@ -38,8 +38,8 @@ class Asked:
     def load(self, batch: Any, key: Any, *arguments: Any) -> Awaitable[Any]:
         return self.loaders.load(batch, key, *arguments)
 
-    def load_all(self, batch: Any, keys: Sequence[Any]) -> Awaitable[list[Any]]:
-        return self.loaders.load_all(batch, keys)
+    def load_all(self, batch: Any, keys: Sequence[Any], *arguments: Any) -> Awaitable[list[Any]]:
+        return self.loaders.load_all(batch, keys, *arguments)
 
 
 Info = strawberry.Info[Asked, None]
@@ -165,6 +165,13 @@ async def of_all_but(rows: Sequence[Row], info: Info) -> list[Any]:
     return [BadInput("Not of this.") if each is None else each for each in found]
 
 
+async def of_all_more(
+    rows: Sequence[Row], info: Info, more: Annotated[int, "how many more"] = 1, size: Size | None = None
+) -> list[str]:
+    found = await info.context.load_all(sums, [row.number for row in rows], more)
+    return [f"{each} {size} {info.field_name}" for each in found]
+
+
 async def of_none(rows: Sequence[Row], info: Info) -> list[Any]:
     return await info.context.load_all(failing, [row.number for row in rows])
 
@@ -199,6 +206,7 @@ class Box:
     own: str = resolved(own, "In a context of its own.")
     of_all: int | None = resolved(together(of_all), "For all at once.")
     of_all_but: int = resolved(together(of_all_but), "For all but some.")
+    of_all_more: str = resolved(together(of_all_more), "For all at once, by arguments.")
     of_none: int | None = resolved(together(of_none), "For none of them.")
     caught: str = resolved(caught, "What a batch failed with.")
     failed: int | None = resolved(related(failing, "number"), "From a batch that fails.")
@@ -246,6 +254,8 @@ FIELDS = [
     "caught",
     "ofAll",
     "ofAllBut",
+    "ofAllMore",
+    "ofAllMore(more: 3, size: LARGE)",
     "ofNone",
     "failed",
     "atOnce",
@@ -275,7 +285,7 @@ def _heard() -> None:
 async def test_arguments_come_from_variables_as_they_do_otherwise() -> None:
     text = """
     query ($wanted: Wanted, $times: Int, $first: Int = 2, $instant: DateTime!) {
-      boxes(first: $first) { told(wanted: $wanted, times: $times) }  since(instant: $instant)
+      boxes(first: $first) { told(wanted: $wanted, times: $times) ofAllMore(more: $times) }  since(instant: $instant)
     }"""
     given: list[dict[str, Any]] = [
         {"instant": "2026-01-01T01:00:00+01:00"},

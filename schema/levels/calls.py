@@ -65,22 +65,24 @@ class Resolver(Call):
 
     def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:
         try:
-            positional, named = get_arguments(
-                field=self._field,
-                source=SOURCE,
-                info=self._told(info),
-                kwargs=arguments,
-                config=self._converter.config,
-                scalar_registry=self._converter.scalar_registry,
-            )
+            positional, named = self._bound(info, arguments)
         except Exception as error:  # noqa: BLE001  a field's error, told as such
             return [Failed(error) for _ in objects]
         source = next((name for name, value in named.items() if value is SOURCE), "")
         named.pop(source, None)
         return _caller(bool(positional), source, tuple(named))(self._function, objects, named)
 
-    def _told(self, info: LevelInfo) -> Any:
-        return self._converter.config.info_class(_raw_info=info, _field=self._field)  # type: ignore[arg-type]  # stands for it
+    def _bound(self, info: LevelInfo, arguments: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The function's arguments, in their order and by name; raises what an argument's conversion does."""
+        config = self._converter.config
+        return get_arguments(
+            field=self._field,
+            source=SOURCE,
+            info=config.info_class(_raw_info=info, _field=self._field),  # type: ignore[arg-type]  # stands for it
+            kwargs=arguments,
+            config=config,
+            scalar_registry=self._converter.scalar_registry,
+        )
 
 
 class Related(Resolver):
@@ -104,9 +106,15 @@ class Together(Resolver):
         super().__init__(field, strawberry_schema)
         self._together: Callable[..., Awaitable[Sequence[Any]]] = together
 
-    def all_values(self, info: LevelInfo, objects: list[Any]) -> Awaitable[Sequence[Any]]:
+    def all_values(
+        self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]
+    ) -> Awaitable[Sequence[Any]] | Failed:
         """An awaitable of the values of all the objects."""
-        return self._together(objects, self._told(info))
+        try:
+            _, named = self._bound(info, arguments)
+        except Exception as error:  # noqa: BLE001  a field's error, told as such
+            return Failed(error)
+        return self._together(objects, **{name: value for name, value in named.items() if value is not SOURCE})
 
 
 class Whatever(Call):

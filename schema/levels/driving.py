@@ -98,7 +98,11 @@ class Driver:
                 self._settle()
 
     async def leave(self) -> None:
-        """Ends what is under way, where the operation itself was ended."""
+        """Ends what is under way, where the operation itself was ended; and lets go of who completes.
+
+        Both refer to each other, and all that was read and made would wait for the garbage collector with them.
+        """
+        self._complete = _never
         self._wants.abandon()
         for task in self._tasks:
             task.cancel()
@@ -214,6 +218,10 @@ class Driver:
             column.open -= 1
             if not column.open:
                 self._complete(column)
+
+
+def _never(_: Column) -> None:
+    """Nothing is completed any longer."""
 
 
 async def _until(value: Awaitable[Any]) -> Any:

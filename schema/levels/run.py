@@ -66,16 +66,17 @@ class Run:
         info = self._info(field)
         if isinstance(field.call, Related) and self._relate(field.call, Column(field, info, made, []), rows):
             return
+        try:
+            arguments = field.arguments(self._variables)
+        except Exception as error:  # noqa: BLE001  of an argument: the same for each object
+            self._driver.take(Column(field, info, made, [Failed(error) for _ in rows]))
+            return
         if isinstance(field.call, Together):
-            column = Column(field, info, made, [field.call.all_values(info, rows)])
+            column = Column(field, info, made, [field.call.all_values(info, rows, arguments)])
             column.is_whole = True
             self._driver.take(column)
-            return
-        try:
-            values = field.call.values(info, rows, field.arguments(self._variables))
-        except Exception as error:  # noqa: BLE001  of an argument: the same for each object
-            values = [Failed(error) for _ in rows]
-        self._driver.take(Column(field, info, made, values))
+        else:
+            self._driver.take(Column(field, info, made, field.call.values(info, rows, arguments)))
 
     def _relate(self, call: Related, column: Column, rows: list[Any]) -> bool:
         try:

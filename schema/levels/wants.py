@@ -64,12 +64,12 @@ class Group:
 
     def wanting_all(self, keys: list[Any]) -> Wanted | None:
         """Where to wait for all of the keys; None where there is nothing to wait for."""
-        missing = {key for key in keys if key is not None}.difference(self.kept)
+        missing = {key: None for key in dict.fromkeys(keys) if key is not None and key not in self.kept}
         if not missing:
             return None
-        if missing <= self.flying.keys.keys():
+        if missing.keys() <= self.flying.keys.keys():
             return self.flying
-        self.wanted.keys.update((key, None) for key in keys if key in missing and key not in self.flying.keys)
+        self.wanted.keys.update((key, None) for key in missing if key not in self.flying.keys)
         return self.wanted
 
     async def fetch(self, actor: Any) -> None:
@@ -123,9 +123,9 @@ class Wants:
         return (yield from self._future(group, key))
 
     @types.coroutine
-    def load_all(self, batch: Any, keys: Sequence[Any]) -> Generator[Any, Any, list[Any]]:
+    def load_all(self, batch: Any, keys: Sequence[Any], *arguments: Hashable) -> Generator[Any, Any, list[Any]]:
         """As `load`, of several at once."""
-        group = self.group(batch, ())
+        group = self.group(batch, arguments)
         while missing := [key for key in keys if key not in group.kept]:
             for key in missing:
                 group.wanting(key)
