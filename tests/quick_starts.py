@@ -6,11 +6,12 @@ done = run(["migrate"], folder, environment, "")
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 from threading import Lock
+from typing import Any
 
 TIMEOUT_SECONDS = 60
 STREAMS = ("stdin", "stdout", "stderr")
@@ -28,14 +29,25 @@ def run(
     with TemporaryDirectory() as place, _turn:
         paths = [Path(place) / stream for stream in STREAMS]
         paths[0].write_text(stdin)
-        process = _processes.Process(target=_become, args=(arguments, folder, dict(environment), paths))
-        process.start()
-        process.join(TIMEOUT_SECONDS)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        assert process.exitcode is not None
-        return CompletedProcess(arguments, process.exitcode, *(path.read_text() for path in paths[1:]))
+        status = _ended(_become, arguments, folder, dict(environment), paths)
+        return CompletedProcess(arguments, status, *(path.read_text() for path in paths[1:]))
+
+
+def status_of(function: Callable[..., None], *arguments: Any) -> int:
+    """Of a process that calls a function of some module; negative where a signal ended it."""
+    with _turn:
+        return _ended(function, *arguments)
+
+
+def _ended(function: Callable[..., None], *arguments: Any) -> int:
+    process = _processes.Process(target=function, args=arguments)
+    process.start()
+    process.join(TIMEOUT_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 def _become(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], paths: Sequence[Path]) -> None:

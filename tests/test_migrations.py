@@ -1,106 +1,85 @@
 """A database of an earlier release is brought to the newest schema, and loses nothing by it."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
+import asyncio
+import logging
+import os
+import signal
 
 import pytest
-from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 from tortoise.migrations.recorder import MigrationRecorder
 
-from gateway.database import (
-    OutOfDate,
-    check_schema,
-    config,
-    connected,
-    connection,
-    is_sqlite,
-    migrate,
-    pending_migrations,
-)
+from gateway.database import OutOfDate, check_schema, connection, migrate, pending_migrations
 from gateway.permissions import Permission
-from models import UsageDay
+from models import UsageRecord
+from tests import quick_starts
+from tests.mortal import ROUNDS, SEED, chance
+from tests.schemas import (
+    MONTHS,
+    SCHEMAS,
+    Rows,
+    begin_at,
+    changed,
+    go_on_to,
+    make_a_row_everywhere,
+    put,
+    rows_of_all,
+    rules,
+)
+from tests.statements import CLIENT, statements
 from tests.world import issued_key, owned_project, person, role, template
 
-FIRST = MigrationTarget(app_label="models", name="0001_the_whole")
-DAY = 86_400_000_000
-JANUARY, FEBRUARY = 1_767_225_600_000_000, 1_769_904_000_000_000  # of 2026
-TABLES = (
-    "users",
-    "projects",
-    "roles",
-    "grants",
-    "templates",
-    "key_requests",
-    "issued_keys",
-    "usage_days",
-    "event_head",
-)
-DAYS = [(JANUARY, 2, 1, 1, 9_999_999_999), (FEBRUARY - DAY, 3, 0, 1, 1), (FEBRUARY, 5, 7, 0, 5)]
+FIRST = SCHEMAS[0]
+DEATHS = ROUNDS or 2
+GIVEN_UP = ("usage_records_pkey",)
+"""Rules that a later release gave up: no index leads to a record's id on PostgreSQL."""
+
+NOTE = 'INSERT INTO "tortoise_migrations"'
+
+log = logging.getLogger(__name__)
 
 
 @pytest.fixture
-async def first_schema(database_url: str, tmp_path: Path) -> AsyncIterator[str]:
-    """A database as the first release made it; nothing is in it."""
-    url = f"sqlite://{tmp_path / 'first.db'}" if is_sqlite(database_url) else database_url
-    async with connected(url):
-        if not is_sqlite(url):
-            await connection().execute_script("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        await MigrationExecutor(connection(), config(url)["apps"]).migrate([FIRST])
-        yield url
+async def rows(database: str) -> Rows:
+    """Of every table of the newest schema."""
+    await make_a_row_everywhere()
+    return await rows_of_all()
 
 
-async def rows_of(table: str) -> list[dict[str, Any]]:
-    return [dict(row) for row in await connection().execute_query_dict(f"SELECT * FROM {table} ORDER BY 1")]  # noqa: S608  # a table of ours
+async def test_a_filled_database_of_each_schema_keeps_every_row_and_rule_in_the_next_and_ends_as_a_new_one_begins(
+    database: str, rows: Rows
+) -> None:
+    rules_of_new = await rules()
+    await begin_at(FIRST, database)
+    for schema in SCHEMAS[1:]:
+        await put(rows)  # those of tables that came last too
+        rows_before, rules_before = await rows_of_all(), await rules()
+        await go_on_to(schema, database)
+        assert changed(rows_before, await rows_of_all()) == []
+        assert {rule for rule in rules_before - await rules() if not is_given_up(rule)} == set()
+    assert await rules() == rules_of_new
+    await see_that_more_can_be_written()
 
 
-async def indexes() -> set[str]:
-    if connection().capabilities.dialect == "sqlite":
-        found = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    else:
-        found = "SELECT indexname AS name FROM pg_indexes WHERE schemaname = 'public'"
-    return {row["name"] for row in await connection().execute_query_dict(found)}
+def is_given_up(rule: str) -> bool:
+    return any(name in rule for name in GIVEN_UP)
 
 
-async def fill() -> None:
-    """A key, and what it called on three days; what this takes of the tables is the same in every schema."""
-    await connection().execute_script("ALTER TABLE projects ADD COLUMN version INT DEFAULT 1")
-    await fill_as_today()
-    await connection().execute_script("ALTER TABLE projects DROP COLUMN version")
+async def see_that_more_can_be_written() -> None:
+    """What numbers rows goes on where it was."""
+    bo = await person("Bo")
+    project = await owned_project(bo)
+    key = await issued_key(await template(project, await role(project, Permission.PROJECT_VIEW)), bo)
+    await UsageRecord.create(key=key, called_at=1, units=0, fraction=0)
 
 
-async def fill_as_today() -> None:
-    ada = await person("Ada")
-    project = await owned_project(ada)
-    key = await issued_key(await template(project, await role(project, Permission.PROJECT_VIEW)), ada)
-    for day, requests, refused, units, fraction in DAYS:
-        counts: dict[str, Any] = {"requests": requests, "refused": refused, "units": units, "fraction": fraction}
-        await UsageDay.create(key=key, day=day, **counts)
-
-
-async def test_a_filled_database_of_the_first_schema_keeps_every_row_and_every_index(first_schema: str) -> None:
-    await fill()
-    before = {table: await rows_of(table) for table in TABLES}
-    indexes_before = await indexes()
-    assert (await migrate(first_schema))[0] == "0002_the_gateway"
-    assert await pending_migrations() == []
-    after = {table: await rows_of(table) for table in TABLES}
-    for row in before["issued_keys"]:
-        assert row.pop("last_used_at") is None
-    for row in after["projects"]:
-        assert row.pop("version") == 1
-    assert after == before
-    assert await indexes() >= indexes_before - {"usage_records_pkey"}  # no index leads to a record's id on PostgreSQL
-
-
-async def test_the_months_begin_as_the_sums_of_the_days_that_were_counted_before(first_schema: str) -> None:
-    await fill()
-    await migrate(first_schema)
-    months = [
-        (row["month"], row["requests"], row["refused"], row["units"], row["fraction"])
-        for row in await rows_of("usage_months")
-    ]
-    assert sorted(months) == [(JANUARY, 5, 1, 3, 0), (FEBRUARY, 5, 7, 0, 5)]
+async def test_the_months_begin_as_the_sums_of_the_days_that_were_counted_before(database: str, rows: Rows) -> None:
+    await begin_at(FIRST, database)
+    await put(rows)
+    await go_on_to(SCHEMAS[1], database)
+    after = await rows_of_all()
+    names = ("month", "requests", "refused", "units", "fraction")
+    months = [tuple(row[name] for name in names) for row in after["usage_months"]]
+    assert sorted(months) == sorted(MONTHS)
 
 
 async def test_a_schema_one_release_ahead_is_served_and_any_further_one_is_refused(database: str) -> None:
@@ -114,18 +93,57 @@ async def test_a_schema_one_release_ahead_is_served_and_any_further_one_is_refus
             await refusing
 
 
-async def test_a_migration_that_breaks_off_before_it_is_noted_leaves_nothing_and_is_taken_the_next_time(
-    first_schema: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_migration_that_is_killed_at_any_statement_is_there_whole_or_not_at_all_and_taken_the_next_time(
+    database: str, rows: Rows
 ) -> None:
-    await fill()
-    lacking, before = await pending_migrations(), await indexes()
-    with monkeypatch.context() as patch:
-        patch.setattr(MigrationRecorder, "record_applied", break_off)
-        with pytest.raises(RuntimeError):
-            await migrate(first_schema)
-    assert (await pending_migrations(), await indexes()) == (lacking, before)
-    assert await migrate(first_schema) == lacking
+    log.warning("To repeat this run: TESSERA_CRASH_SEED=%d TESSERA_CRASH_ROUNDS=%d", SEED, ROUNDS)
+    rules_of, quantity = await walked(database)
+    random = chance("who migrates")
+    for death in range(DEATHS):
+        await begin_at(FIRST, database)
+        await put(rows)
+        before = await rows_of_all()
+        # Every other time when all is done, and only not yet noted.
+        beginning, last = (NOTE, len(SCHEMAS) - 1) if death % 2 else ("", quantity)
+        ending = (migrate_and_die, database, beginning, random.randrange(last))
+        assert await asyncio.to_thread(quick_starts.status_of, *ending) == -signal.SIGKILL
+        lacking = await pending_migrations()
+        assert await rules() == rules_of[SCHEMAS[-len(lacking) - 1]]
+        assert await migrate(database) == lacking
+        assert await rules() == rules_of[SCHEMAS[-1]]
+        assert changed(before, await rows_of_all()) == []
 
 
-async def break_off(*_: Any) -> None:
-    raise RuntimeError
+async def walked(url: str) -> tuple[dict[str, set[str]], int]:
+    """The rules of each schema, and how many statements lead from the first to the newest."""
+    quantity = 0
+    await begin_at(FIRST, url)
+    found = {FIRST: await rules()}
+    for schema in SCHEMAS[1:]:
+        with statements() as sent:
+            await go_on_to(schema, url)
+        quantity += len(sent)
+        found[schema] = await rules()
+    return found, quantity
+
+
+class Reaper(logging.Handler):
+    """Kills the process that it is in, before it sends another statement that begins so, after so many of them."""
+
+    def __init__(self, beginning: str, quantity: int) -> None:
+        super().__init__()
+        self._beginning = beginning
+        self._left = quantity
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not record.getMessage().startswith(self._beginning):
+            return
+        if not self._left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._left -= 1
+
+
+def migrate_and_die(url: str, beginning: str, quantity: int) -> None:
+    CLIENT.addHandler(Reaper(beginning, quantity))
+    CLIENT.setLevel(logging.DEBUG)
+    asyncio.run(migrate(url))
