@@ -10,6 +10,7 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
+    GraphQLSyntaxError,
     Lexer,
     OperationDefinitionNode,
     OperationType,
@@ -24,6 +25,7 @@ from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 
 from schema.transport.limits import Limits, OneMutation, size_rule, too_large
+from schema.transport.plain import is_plainly_valid
 
 REMEMBERED_CHARACTERS = 16 * 1024  # a longer text is read anew each time, so that what is remembered stays small
 
@@ -62,7 +64,9 @@ class Documents:
         raise GraphQLError("`operationName` must say which operation is meant." if operations else missing)
 
     def _parse(self, text: str) -> DocumentNode:
-        self._refuse_many_tokens(text)
+        with suppress(GraphQLSyntaxError):
+            return parse(text, max_lexical_tokens=self._limits.tokens)
+        self._refuse_many_tokens(text)  # which comes before bad syntax
         return parse(text)
 
     def _refuse_many_tokens(self, text: str) -> None:
@@ -75,6 +79,8 @@ class Documents:
     def _faults(self, schema: GraphQLSchema, text: str) -> tuple[GraphQLError, ...]:
         document = self.parse(text)
         try:
+            if is_plainly_valid(schema, document, self._limits):
+                return ()
             cheap = validate_document(schema, document, self._cheap_rules)
             return tuple(cheap or validate_document(schema, document, tuple(specified_rules)))
         except RecursionError:  # a long chain of fragments, each in the one before
