@@ -199,8 +199,8 @@ async def in_time(reading: Coroutine[Any, Any, ResultT], seconds: float = ANSWER
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Whether it says that the database can't be reached, or is being written by another process for too long."""
-    return isinstance(error, LOST) or (isinstance(error, OperationalError) and "database is locked" in str(error))
+    """Whether it says that the database can't be reached, or takes no statement now, be it that its disk is full."""
+    return isinstance(error, LOST) or sqlite.is_about_its_file(error)
 
 
 @contextmanager

@@ -14,6 +14,24 @@ from typing import Any
 
 from tortoise.backends.base.client import NestedTransactionContext, TransactionalDBClient, TransactionContext
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionContext, SqliteTransactionWrapper
+from tortoise.exceptions import OperationalError
+
+PRIMARY = 0xFF
+"""Of a result code, less what details it."""
+ABOUT_THE_FILE = {  # and not about a statement (https://sqlite.org/rescode.html)
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+def is_about_its_file(error: BaseException | None) -> bool:
+    """Whether the file is full, can't be read or written, or another process writes it for too long."""
+    if isinstance(error, OperationalError):  # Tortoise's, around the engine's; what a commit raises comes bare
+        error = error.args[0]
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & PRIMARY in ABOUT_THE_FILE
 
 
 class WholeTransaction(SqliteTransactionWrapper):
@@ -38,6 +56,13 @@ class ImmediateTransaction(WholeTransaction):
         await self._writing.acquire()
         self._is_writing = True
         await self._connection.execute("BEGIN IMMEDIATE")
+
+    async def commit(self) -> None:
+        try:
+            await super().commit()
+        except sqlite3.Error:  # of a full disk, for one
+            await self._connection.rollback()
+            raise
 
     def end(self) -> None:
         """Lets the next one write."""
