@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import httpcore2
 import pytest
+import structlog
 from hypothesis import settings
 
 from gateway.database import connected
@@ -36,6 +37,10 @@ def only_this_machine(event: str, arguments: tuple[object, ...]) -> None:
 
 def pytest_configure() -> None:
     sys.addaudithook(only_this_machine)
+    *others, _ = structlog.get_config()["processors"]
+    # Its own draws each frame with its variables, which takes seconds for a traceback that is seldom read.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
