@@ -104,10 +104,11 @@ def adding(dialect: str, bucket: Bucket, sums: Iterable[Counted]) -> Statement:
     return inserting(dialect, bucket.table, _columns(bucket), _rows(sums), f"{_on_conflict(bucket)} {answer}")
 
 
-def at_once(dialect: str, position: int, records: Sequence[Record]) -> Statement:
+def at_once(dialect: str, position: int | None, records: Sequence[Record]) -> Statement:
     """All that counts calls, in one statement, which does nothing where the head of the event log is another.
 
-    PostgreSQL then answers with 0. SQLite, whose connection was made ready by `sqlite_at_once`, refuses it.
+    Without a position it may be any. PostgreSQL answers with the head that it saw. SQLite, whose connection was made
+    ready by `sqlite_at_once`, refuses the statement.
     """
     sums = dict(summed_up([(key_id, at, (1, 0, units, fraction)) for key_id, at, units, fraction in records]))
     values = [position, *passed(dialect, records)]
@@ -128,12 +129,16 @@ def _tables() -> list[tuple[str, tuple[str, ...], str]]:
 def _at_once() -> str:
     """PostgreSQL carries out what a statement does beside its answer from the last to the first: days go first."""
     parameters = Parameters("postgres")
-    parts = [f"head AS (SELECT FROM event_head WHERE id = 1 AND position = {parameters.place(None)})"]
+    position = f"{parameters.place(None)}::bigint"
+    parts = [
+        "head AS (SELECT position FROM event_head WHERE id = 1)",
+        f"good AS (SELECT FROM head WHERE {position} IS NULL OR position = {position})",
+    ]
     for table, columns, conflict in _tables():
         names = ", ".join(columns)
-        rows = f"SELECT {names} FROM ({parameters.table(columns, [columns])}) AS passed CROSS JOIN head"
+        rows = f"SELECT {names} FROM ({parameters.table(columns, [columns])}) AS passed CROSS JOIN good"
         parts.append(f"{table}_written AS (INSERT INTO {table} ({names}) {rows} {conflict})")
-    return f"WITH {', '.join(parts)} SELECT count(*) FROM head"
+    return f"WITH {', '.join(parts)} SELECT position FROM head"
 
 
 def sqlite_at_once() -> Iterator[str]:

@@ -337,6 +337,10 @@ class Dawdling:
         self.dialect, self.count, self.close = real.dialect, real.count, real.close
         self.wrote, self.goes_on = asyncio.Event(), asyncio.Event()
 
+    @property
+    def connection(self) -> int:
+        return self._real.connection
+
     async def run(self, transaction: Callable[[], Transaction[Any]]) -> Any:
         result = await self._real.run(transaction)
         self.wrote.set()

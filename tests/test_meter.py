@@ -18,8 +18,8 @@ from gateway.limits import LimitsWanted
 from gateway.plane import ledger, meter
 from gateway.plane.admission import Admitted
 from gateway.plane.decisions import Denied
-from gateway.plane.ledger import AWAY, Ledger, Transaction
-from gateway.plane.meter import MOST_TRIES, Moved
+from gateway.plane.ledger import AWAY, Head, Known, Ledger, Moved, Transaction
+from gateway.plane.meter import MOST_TRIES
 from gateway.signing import Keyring
 from gateway.statements import Statement
 from gateway.usage import Totals
@@ -45,13 +45,17 @@ class Watched:
         self.is_open.set()
         self.is_asked = asyncio.Event()
 
+    @property
+    def connection(self) -> int:
+        return self._ledger.connection
+
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
         await self._begin()
         return await self._ledger.run(transaction)
 
-    async def count(self, position: int, records: Sequence[Record]) -> bool:
+    async def count(self, known: Known, records: Sequence[Record]) -> None:
         await self._begin()
-        return await self._ledger.count(position, records)
+        await self._ledger.count(known, records)
 
     async def close(self) -> None:
         await self._ledger.close()
@@ -68,12 +72,12 @@ class Instant:
     """A ledger that does nothing, and takes no time for it."""
 
     dialect = "sqlite"
+    connection = 1
 
     async def run(self, _: Callable[[], Transaction[ResultT]]) -> ResultT:
         raise NotImplementedError
 
-    async def count(self, _: int, __: Sequence[Record]) -> bool:
-        return True
+    async def count(self, _: Known, __: Sequence[Record]) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -233,12 +237,30 @@ async def test_only_so_many_wait_and_whoever_comes_then_is_refused_at_once(
 
 
 @pytest.mark.parametrize(("moves", "status"), [(MOST_TRIES - 1, 200), (MOST_TRIES, 503)])
-async def test_a_log_that_grows_again_and_again_keeps_calls_waiting_but_not_without_end(
+async def test_logs_that_are_others_again_and_again_keep_calls_waiting_but_not_without_end(
     either_house: House, moves: int, status: int
 ) -> None:
-    either_house.ledger.failures = [Moved() for _ in range(moves)]
+    either_house.ledger.failures = [Moved(Head(number, 0)) for number in range(moves)]
     assert statuses([await either_house.call()]) == {status}
     assert (await either_house.counted()).requests == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("known", "head", "is_enough"),
+    [
+        (Known(7), Head(7, 1), True),
+        (Known(7), Head(8, 1), False),
+        (Known(8, Head(8, 1)), Head(9, 1), True),
+        (Known(9, Head(8, 1)), Head(20, 1), True),
+        (Known(7, Head(8, 1)), Head(9, 1), False),
+        (Known(8, Head(8, 1)), Head(9, 2), False),
+        (Known(8, Head(8, 1)), Head(8, 2), True),
+    ],
+)
+def test_what_was_known_after_the_calls_came_is_enough_on_the_connection_where_the_log_was_seen_then(
+    known: Known, head: Head, *, is_enough: bool
+) -> None:
+    assert known.suffices(head) == is_enough
 
 
 async def test_what_waits_when_the_meter_stops_is_counted_and_whatever_comes_then_is_refused(

@@ -18,7 +18,7 @@ from gateway.plane import ledger
 from gateway.plane.admission import Admitted
 from gateway.plane.decisions import Allowed, Denied
 from gateway.plane.knowledge import Key, Service
-from gateway.plane.ledger import Ledger
+from gateway.plane.ledger import Known, Ledger
 from gateway.plane.meter import Metered, counting
 from gateway.plane.quotas import Spent
 from gateway.pricing import Amount, micros
@@ -137,7 +137,7 @@ async def test_whatever_comes_together_just_what_fits_is_let_through_and_the_res
     for group, *each_ones in groups:
         of_key = dict(zip(KEYS, each_ones, strict=True))
         calls = [called(*call, of_key[call.key_id].limits) for call in group]
-        verdicts = await own_ledger.run(lambda: counting(own_ledger.dialect, 0, calls))  # noqa: B023  # run at once
+        verdicts = await own_ledger.run(lambda: counting(own_ledger, Known(0), calls))  # noqa: B023  # run at once
         assert [isinstance(each, Spent) for each in verdicts] == [
             book.takes(call, of_key[call.key_id]) for call in group
         ]
@@ -299,6 +299,6 @@ async def test_of_a_group_across_midnight_each_call_is_of_its_own_day_and_month(
 ) -> None:
     instants = [at - 2 * INSTANT, at - INSTANT, at, at + INSTANT]
     calls = [called(keys_of_two[0].id, instant, Decimal(1), quotas.limits) for instant in instants]
-    verdicts = await own_ledger.run(lambda: counting(own_ledger.dialect, 0, calls))
+    verdicts = await own_ledger.run(lambda: counting(own_ledger, Known(0), calls))
     assert [isinstance(each, Spent) for each in verdicts] == fitting
     assert await UsageRecord.all().count() == sum(fitting)

@@ -18,6 +18,7 @@ from gateway.permissions import GATEWAY, Permission
 from gateway.plane import meter
 from gateway.plane.admission import Admitted
 from gateway.plane.decisions import Denied
+from gateway.plane.ledger import Known
 from gateway.pricing import Amount
 from gateway.roles import OnNode
 from gateway.routing import RouteRule
@@ -76,8 +77,8 @@ def blindfolded(plane: Plane) -> Iterator[None]:
     """Takes the look at the log's head out: to the process it is where the process thinks it is."""
     count = plane.ledger.count
 
-    async def unseeing(_: int, records: Sequence[Record]) -> bool:
-        return await count(await events.head(), records)
+    async def unseeing(_: Known, records: Sequence[Record]) -> None:
+        await count(Known(await events.head()), records)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(meter, "HEAD", Statement(f"SELECT {plane.knowledge.position}", []))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import asyncpg
 
@@ -25,17 +25,54 @@ Transaction = Generator[Statement, Rows, ResultT]
 
 CLOSE_SECONDS = 2.0
 STATEMENT_SECONDS = 3.0
+HEAD = Statement("SELECT position FROM event_head WHERE id = 1", [])
 AWAY = "The call can't be counted now; try again."
+
+
+class Head(NamedTuple):
+    """Where the event log ended when a ledger looked, and over which of its connections it did."""
+
+    position: int
+    connection: int
+
+
+class Known(NamedTuple):
+    """By what calls were decided: the log up to this position, and where it ended once they had come.
+
+    What is behind that end was acknowledged to nobody before they came, so that they may go on without it.
+    """
+
+    position: int
+    seen: Head | None = None
+
+    def holds_on(self, connection: int) -> bool:
+        """Whether it suffices wherever the log ends now. Over another connection it may be another server's log."""
+        return self.seen is not None and self.seen.connection == connection and self.position >= self.seen.position
+
+    def suffices(self, head: Head) -> bool:
+        return self.position == head.position or self.holds_on(head.connection)
+
+
+class Moved(Exception):
+    """The log has grown past what calls were decided by; nothing of them was written."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__(head)
+        self.head = head
 
 
 class Ledger(Protocol):
     dialect: str
 
+    @property
+    def connection(self) -> int:
+        """The number of the present connection."""
+
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
         """What the transaction returns, once it is durable. Raises Unavailable, and what the transaction raises."""
 
-    async def count(self, position: int, records: Sequence[Record]) -> bool:
-        """Counts calls once the head of the event log is seen to be this position; whether it was. Raises as `run`."""
+    async def count(self, known: Known, records: Sequence[Record]) -> None:
+        """Counts calls, where what they were decided by suffices. Raises Moved where it doesn't, and as `run`."""
 
     async def close(self) -> None: ...
 
@@ -47,6 +84,7 @@ def opened(url: str) -> Ledger:
 
 class SqliteLedger:
     dialect = "sqlite"
+    connection = 1
 
     def __init__(self, url: str) -> None:
         self._credentials: dict[str, Any] = database.config(url)["connections"]["sqlite"]["credentials"]
@@ -56,8 +94,9 @@ class SqliteLedger:
     async def run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
         return await self._in_thread(partial(self._run, transaction))
 
-    async def count(self, position: int, records: Sequence[Record]) -> bool:
-        return await self._in_thread(partial(self._count, at_once(self.dialect, position, records)))
+    async def count(self, known: Known, records: Sequence[Record]) -> None:
+        position = None if known.holds_on(self.connection) else known.position
+        await self._in_thread(partial(self._count, at_once(self.dialect, position, records)))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -72,14 +111,15 @@ class SqliteLedger:
             except sqlite3.DatabaseError as error:
                 raise Unavailable(AWAY) from error
 
-    def _count(self, statement: Statement) -> bool:
+    def _count(self, statement: Statement) -> None:
+        connection = self._opened()
         try:
-            self._opened().execute(*statement)
+            connection.execute(*statement)
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_TRIGGER:
                 raise
-            return False
-        return True
+            [head] = connection.execute(*HEAD).fetchone()
+            raise Moved(Head(head, self.connection)) from None
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -125,6 +165,7 @@ class PostgresLedger:
     dialect = "postgres"
 
     def __init__(self, url: str) -> None:
+        self.connection = 0
         self._credentials = database.postgres_credentials(url)
         self._connection: asyncpg.Connection | None = None
 
@@ -135,13 +176,15 @@ class PostgresLedger:
 
         return await contention.begun_anew(partial(self._once, attempt))
 
-    async def count(self, position: int, records: Sequence[Record]) -> bool:
-        statement = at_once(self.dialect, position, records)
+    async def count(self, known: Known, records: Sequence[Record]) -> None:
+        async def attempt(connection: asyncpg.Connection) -> None:
+            position = None if known.holds_on(self.connection) else known.position
+            sql, values = at_once(self.dialect, position, records)
+            head = Head(await connection.fetchval(sql, *values), self.connection)
+            if not known.suffices(head):
+                raise Moved(head)
 
-        async def attempt(connection: asyncpg.Connection) -> bool:
-            return bool(await connection.fetchval(statement.sql, *statement.values))
-
-        return await contention.begun_anew(partial(self._once, attempt))
+        await contention.begun_anew(partial(self._once, attempt))
 
     async def close(self) -> None:
         if self._connection:
@@ -170,6 +213,7 @@ class PostgresLedger:
             return result
 
     async def _connect(self) -> asyncpg.Connection:
+        self.connection += 1
         return await postgres.connect(**self._credentials, command_timeout=STATEMENT_SECONDS)
 
     def _abandon(self) -> None:

@@ -2,7 +2,8 @@
 
 Calls that come together share a transaction (group commit): while one is under way the next ones gather, and a lone
 call waits for nobody. The transaction reads the head of the event log first; where it is past what the calls were
-decided by, nothing is written, the log is read, and they are decided again.
+decided by, nothing is written, the log is read, and they are decided again. By then all is known that was acknowledged
+before they came, and that is enough: a log that grows without a pause keeps none of them waiting.
 """
 
 import asyncio
@@ -33,16 +34,14 @@ from gateway.limits import UNLIMITED
 from gateway.metrics import Measures
 from gateway.plane.decisions import Allowed, Decision, Denied
 from gateway.plane.learning import Learner
-from gateway.plane.ledger import AWAY, Ledger, ResultT, Transaction
+from gateway.plane.ledger import AWAY, HEAD, Head, Known, Ledger, Moved, ResultT, Transaction
 from gateway.plane.quotas import Counters, Exceeded, Spent, Verdict
-from gateway.statements import Statement
 
 MOST_WAITING = 10_000
 MOST_IN_GROUP = 1_000
-MOST_TRIES = 50
+MOST_TRIES = 5
 LATER_SECONDS = 0.5
 RETRY_SECONDS = 1
-HEAD = Statement("SELECT position FROM event_head WHERE id = 1", [])
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +62,6 @@ class Metered(NamedTuple):
 
 
 Outcome = Metered | Denied | Exceeded
-
-
-class Moved(Exception):
-    """The log has grown past what the calls of a group were decided by."""
 
 
 @dataclass(slots=True)
@@ -152,14 +147,16 @@ class Meter:
             _settle_all(group, unavailable())
 
     async def _count_at_last(self, group: list[Waiting]) -> None:
-        """Raises Unavailable, also where the log grows faster than it can be read."""
+        """Raises Unavailable, also where again and again another server's log is the one to know."""
+        seen: Head | None = None
         for _ in range(MOST_TRIES):
             group = self._decided_again(group)
             if not group:
                 return
             try:
-                await self._count_once(group)
-            except Moved:
+                await self._count_once(group, Known(self._learner.knowledge.position, seen))
+            except Moved as moved:
+                seen = moved.head
                 await self._learner.catch_up()
             else:
                 return
@@ -178,10 +175,10 @@ class Meter:
             still.append(waiting)
         return still
 
-    async def _count_once(self, group: list[Waiting]) -> None:
+    async def _count_once(self, group: list[Waiting], known: Known) -> None:
         """Raises Moved, Unavailable."""
         calls, began = [waiting.call for waiting in group], time.perf_counter()
-        verdicts = await self._verdicts(calls)
+        verdicts = await self._verdicts(calls, known)
         self._measures.wrote_group(len(calls), time.perf_counter() - began)
         for waiting, verdict in zip(group, verdicts, strict=True):
             if isinstance(verdict, Exceeded):
@@ -189,14 +186,12 @@ class Meter:
             else:
                 waiting.settle(waiting.call._replace(spent=verdict) if verdict else waiting.call)
 
-    async def _verdicts(self, calls: Sequence[Metered]) -> Sequence[Verdict | None]:
+    async def _verdicts(self, calls: Sequence[Metered], known: Known) -> Sequence[Verdict | None]:
         """What `counting` says, where it takes more than one statement. Raises Moved, Unavailable."""
-        position = self._learner.knowledge.position
         if not all(call.allowed.limits is UNLIMITED for call in calls):
-            return await self._run(lambda: counting(self._ledger.dialect, position, calls))
+            return await self._run(lambda: counting(self._ledger, known, calls))
         async with self._writing:
-            if not await self._ledger.count(position, [call.record for call in calls]):
-                raise Moved
+            await self._ledger.count(known, [call.record for call in calls])
         return [None] * len(calls)
 
     async def _run(self, transaction: Callable[[], Transaction[ResultT]]) -> ResultT:
@@ -241,14 +236,15 @@ class Meter:
 # The meter's transactions
 
 
-def counting(dialect: str, position: int, calls: Sequence[Metered]) -> Transaction[Sequence[Verdict]]:
+def counting(ledger: Ledger, known: Known, calls: Sequence[Metered]) -> Transaction[Sequence[Verdict]]:
     """Counts those of the calls that fit in their quotas; a verdict on each.
 
     Raises Moved, before anything is written.
     """
-    head = yield HEAD
-    if head[0][0] != position:
-        raise Moved
+    dialect, rows = ledger.dialect, (yield HEAD)
+    head = Head(rows[0][0], ledger.connection)
+    if not known.suffices(head):
+        raise Moved(head)
     records = [call.record for call in calls]
     hours = rolled_up([_counted(record) for record in records], HOURS)
     days = yield adding(dialect, DAYS, rolled_up(hours, DAYS))
