@@ -85,11 +85,18 @@ def viewer(info: Info) -> Actor | None:
     return info.context.actor if info.context.actor.user else None
 
 
+def is_sign_up_open(info: Info) -> bool:
+    return info.context.services.settings.sign_up == "open"
+
+
 @object_type("Reading who is asking.")
 class UserQueries:
     viewer: Viewer | None = resolved(
         viewer,
         "Who is asking: a signed-in user, or the holder of the key that authenticates this call; null when anonymous.",
+    )
+    is_sign_up_open: bool = resolved(
+        is_sign_up_open, "Whether anybody may make an account by signUp; else the administrator makes them."
     )
 
 
@@ -152,7 +159,7 @@ async def sign_up(info: Info, input: Annotated[SignUpInput, argument("The new ac
     services = info.context.services
 
     async def act() -> models.Session:
-        if services.settings.sign_up == "closed":
+        if not is_sign_up_open(info):
             raise Forbidden("Accounts are made by the administrator here.")
         require_way_for(info, cookie=input.cookie)
         return await users.sign_up(

@@ -136,12 +136,12 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def opened(browser: Browser, database_url: str, folder: Path) -> AsyncIterator[Theatre]:
+async def opened(browser: Browser, database_url: str, folder: Path, sign_up: str = "open") -> AsyncIterator[Theatre]:
     """Fails where a browser complains: of a script's fault, or of what the Content-Security-Policy forbids."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     where: dict[str, Any] = {"data_dir": folder / "data", "database_url": database_url, "public_url": url}
-    open_to: dict[str, Any] = {"sign_up": "open", "upstream_allow": ["127.0.0.1/32"]}
+    open_to: dict[str, Any] = {"sign_up": sign_up, "upstream_allow": ["127.0.0.1/32"]}
     app = create_app(Settings(_env_file=None, secret_key=SecretStr(SECRET_KEY), **where, **open_to))  # type: ignore[call-arg]  # pydantic-settings takes _env_file
     async with serving(app, on_stop=app.state.stop, bound=listener):
         ada, bo = await person("Ada"), await person("Bo")

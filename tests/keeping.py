@@ -64,7 +64,9 @@ fragment P on Project {
   members { totalCount nodes { ...M } edges { cursor node { id } } pageInfo { ...I } }
 }
 """
-HERE = f"query Here($id: ID!) {{ viewer {{ user {{ id name }} }} project(id: $id) {{ ...P }} }} {FRAGMENTS}"
+HERE = (
+    f"query Here($id: ID!) {{ isSignUpOpen viewer {{ user {{ id name }} }} project(id: $id) {{ ...P }} }} {FRAGMENTS}"
+)
 """Hangs on one project."""
 ANYWHERE = f"""
 query Anywhere($id: ID!, $ids: [ID!]!) {{

@@ -125,6 +125,7 @@ INPUTS: dict[str, Callable[[Scene], dict[str, Any]]] = {
 READS = """
                        anonymous stranger viewer analyst editor manager owner  holder key    managing_key
 Query.eventCursor      null      yes      yes    yes     yes    yes     yes    yes    yes    yes
+Query.isSignUpOpen     yes       yes      yes    yes     yes    yes     yes    yes    yes    yes
 Query.viewer           null      yes      yes    yes     yes    yes     yes    yes    yes    yes
 Viewer.apiKey          absent    null     null   null    null   null    null   null   yes    yes
 Viewer.keys            absent    empty    empty  empty   empty  empty   yes    yes    yes    yes
@@ -175,6 +176,7 @@ Subscription.projectEvents absent absent  yes    yes     yes    yes     yes    a
 
 DOCUMENTS = {
     "Query.eventCursor": "{ found: eventCursor }",
+    "Query.isSignUpOpen": "{ found: isSignUpOpen }",
     "Query.viewer": "{ found: viewer { user { id } } }",
     "Viewer.apiKey": "{ viewer { found: apiKey { id } } }",
     "Viewer.keys": "{ viewer { found: keys { nodes { id } } } }",

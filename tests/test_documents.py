@@ -48,7 +48,7 @@ READS = {
     "KeyPanel": Read(
         ("owner", "manager", "managing_key"),
         of_project(first=10),
-        ("project.templates.0.fields.0.value", "project.requests.nodes.0.user.email", "project.projectNodes.nodes"),
+        ("project.templates.0.fields.0.value", "project.requests.nodes.0.user.email"),
     ),
     "TemplateTiles": Read(
         ("owner",), of_project(), ("project.templates.1.requests.nodes", "project.templates.0.issuedKeys.nodes")
@@ -65,7 +65,8 @@ READS = {
     ),
     "Secrets": Read(("owner",), of_project(), ("project.secrets.0.name", "viewer.keys.nodes.0.fields.0.name")),
     "Projects": Read(("owner", "viewer"), lambda _: {"first": 5, "search": "MAPS"}, ("projects.nodes.0.name",)),
-    "Roles": Read(("owner",), of_project(), ("project.roles.1.permissions", "project.projectNodes.nodes")),
+    "Roles": Read(("owner",), of_project(), ("project.roles.1.permissions",)),
+    "ProjectNodes": Read(("owner", "viewer"), of_project(first=2), ("project.projectNodes.nodes.0.upstreamId",)),
     "ProjectSettings": Read(("owner",), of_project(), ("project.upstreamUrl", "project.viewerPermissions")),
     "MyKeys": Read(
         ("holder", "key"),

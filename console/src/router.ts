@@ -1,7 +1,7 @@
 /** Which screen stands at which path. The gateway serves the console at these first segments: gateway/console.py. */
 import { nextTick } from "vue";
 import { createRouter, createWebHistory } from "vue-router";
-import { isSignedIn, meet, wanted, whenSignedOut } from "./session";
+import { isSignedIn, isSignUpOpen, meet, wanted, whenSignedOut } from "./session";
 
 export const router = createRouter({
   history: createWebHistory(),
@@ -42,6 +42,7 @@ router.beforeEach(async (to) => {
   await meet();
   if (!to.meta.isOpen && !isSignedIn.value) return { path: "/sign-in", query: { next: to.fullPath } };
   if (/^\/sign-(in|up)$/.test(to.path) && isSignedIn.value) return wanted(to);
+  if (to.path === "/sign-up" && !isSignUpOpen.value) return { path: "/sign-in", query: to.query };
 });
 
 router.afterEach(async (to, from) => {

@@ -14,8 +14,11 @@ import {
 type User = NonNullable<ViewerQuery["viewer"]>["user"];
 
 const known = shallowRef<User | null>();
+const mayAnybodyJoin = shallowRef(false);
 
 export const viewer = readonly(known);
+/** Whether whoever has no account may make one. */
+export const isSignUpOpen = readonly(mayAnybodyJoin);
 /** Whether it is known who holds the cookie, or that nobody does. */
 export const isMet = computed(() => known.value !== undefined);
 export const isSignedIn = computed(() => Boolean(known.value));
@@ -30,6 +33,7 @@ export function wanted({ query }: { query: Record<string, unknown> }): string {
 export async function meet(): Promise<void> {
   if (known.value !== undefined) return;
   const { data } = await client.value.query(ViewerDocument, {}).toPromise();
+  mayAnybodyJoin.value = data?.isSignUpOpen ?? false;
   known.value = data?.viewer?.user ?? null;
 }
 

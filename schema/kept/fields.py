@@ -23,7 +23,7 @@ HERE, ANYWHERE, CLOCK, UNKEPT = Hangs.HERE, Hangs.ANYWHERE, Hangs.CLOCK, Hangs.U
 PAGES = ("IssuedKey", "KeyRequest", "Member", "Project", "ProjectNode")
 
 TABLE: dict[str, dict[Hangs, str]] = {
-    "Query": {HERE: "project viewer", ANYWHERE: "projects node nodes", UNKEPT: "eventCursor"},
+    "Query": {HERE: "isSignUpOpen project viewer", ANYWHERE: "projects node nodes", UNKEPT: "eventCursor"},
     "Viewer": {HERE: "user", ANYWHERE: "apiKey requests", ANYWHERE | CLOCK: "keys"},
     "Node": {HERE: "id"},
     "User": {HERE: "id name", ANYWHERE: "email"},

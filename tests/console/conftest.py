@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
@@ -17,6 +18,9 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def theatre(browser: Browser, database_url: str, tmp_path: Path) -> AsyncIterator[Theatre]:
-    async with opened(browser, database_url, tmp_path) as theatre:
+async def theatre(
+    request: pytest.FixtureRequest, browser: Browser, database_url: str, tmp_path: Path
+) -> AsyncIterator[Theatre]:
+    """Where anybody may make an account, unless a test has it closed."""
+    async with opened(browser, database_url, tmp_path, sign_up=getattr(request, "param", "open")) as theatre:
         yield theatre

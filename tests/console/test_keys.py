@@ -5,6 +5,7 @@ from playwright.async_api import expect
 
 from gateway import requests
 from models import IssuedKey, KeyState
+from models.fields import named
 from tests.browsing import NEEDS_BROWSER, Theatre, button, opens, tile, use
 
 pytestmark = [
@@ -84,7 +85,8 @@ async def test_a_key_is_approved_until_a_day(theatre: Theatre) -> None:
 
 
 async def test_the_table_of_issued_keys_is_sorted_searched_paged_and_exported(theatre: Theatre) -> None:
-    await use(theatre, {f"User {number:02}": number for number in range(1, 13)})
+    issued = await use(theatre, {f"User {number:02}": number for number in range(1, 13)})
+    await IssuedKey.filter(id=issued[2].id).update(**named("Zinc"))
     ada = await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/issued")
     page, table = ada.page, ada.page.get_by_role("table", name="").last
     await page.get_by_role("combobox", name="Period").select_option("Last 7 days")
@@ -102,6 +104,16 @@ async def test_the_table_of_issued_keys_is_sorted_searched_paged_and_exported(th
     await expect(page.get_by_text("1-12 of 12")).to_be_visible()
     await button(table, "Total").click()
     await expect(table.get_by_role("row").nth(1)).to_contain_text("User 01")
+    await page.get_by_text("As a table").click()
+    usage = page.get_by_role("table").first
+    await expect(usage.get_by_role("row").last).to_contain_text("$7.80")
+    await page.get_by_text("As a table").click()
+    for column, first, last in (("API key", "Basic", "Zinc"), ("Received", "User 01", "User 12")):
+        await button(table, column).click()
+        await expect(table.get_by_role("row").nth(1)).to_contain_text(first)
+        await button(table, column).click()
+        await expect(table.get_by_role("columnheader", name=column)).to_have_attribute("aria-sort", "descending")
+        await expect(table.get_by_role("row").nth(1)).to_contain_text(last)
     await page.get_by_label("Search by key or user").fill("user 07")
     await expect(page.get_by_text("1-1 of 1")).to_be_visible()
 
@@ -133,5 +145,7 @@ async def test_a_key_is_suspended_taken_back_and_revoked_where_it_is_listed(thea
     await button(ada.page.get_by_role("alertdialog"), "Revoke").click()
     await expect(row).to_contain_text("Revoked")
     assert (await IssuedKey.get(id=key.id)).state is KeyState.REVOKED
-    await ada.page.get_by_label("State").select_option("Active")
-    await expect(ada.page.get_by_text("Nothing found")).to_be_visible()
+    for state, is_shown in {"Active": False, "Revoked": True, "Suspended": False, "Every state": True}.items():
+        await ada.page.get_by_label("State").select_option(state)
+        await expect(ada.page.get_by_text("Nothing found")).to_have_count(0 if is_shown else 1)
+        await expect(row).to_have_count(1 if is_shown else 0)

@@ -7,7 +7,7 @@ from gateway import requests
 from gateway.permissions import Permission
 from models import Grant, IssuedKey, KeyRequest, Project, RequestState, Role
 from models.fields import named
-from tests.browsing import NEEDS_BROWSER, Theatre, button
+from tests.browsing import NEEDS_BROWSER, Theatre, button, tile
 from tests.crowd import Crowd
 
 pytestmark = [
@@ -21,9 +21,9 @@ async def crowded(theatre: Theatre, size: int) -> None:
     await Crowd(theatre.ada, theatre.bo, theatre.bo, theatre.project).grow(size)
 
 
-async def show_all(page: Page, rows: Locator, quantity: int) -> None:
+async def show_all(inside: Page | Locator, rows: Locator, quantity: int) -> None:
     """Asks for more by keyboard until all is shown; the focus then stands where their number is told."""
-    more = button(page, "Show more")
+    more, page = button(inside, "Show more"), rows.page
     await expect(more).to_be_visible()
     await more.focus()
     shown = await rows.count()
@@ -41,7 +41,7 @@ async def test_all_that_wait_for_a_key_can_be_reached_and_stay_true(theatre: The
     page = (await theatre.visitor(theatre.ada, f"/projects/{theatre.project.id}/keys")).page
     rows = page.get_by_role("region", name="Table of requests").locator("tbody tr")
     await expect(page.get_by_text("The first 50 of 120")).to_be_visible()
-    await show_all(page, rows, 120)
+    await show_all(page.get_by_role("region", name="Requests 120"), rows, 120)
 
     newest = await KeyRequest.filter(state=RequestState.PENDING).order_by("-id").first().select_related("user")
     assert newest
@@ -56,7 +56,7 @@ async def test_all_that_wait_for_a_key_can_be_reached_and_stay_true(theatre: The
     await expect(rows).to_have_count(119)
 
 
-async def test_all_members_and_all_secrets_can_be_reached(theatre: Theatre) -> None:
+async def test_all_members_secrets_templates_and_nodes_can_be_reached(theatre: Theatre) -> None:
     await crowded(theatre, 60)
     maps = f"/projects/{theatre.project.id}"
     page = (await theatre.visitor(theatre.ada, f"{maps}/members")).page
@@ -67,7 +67,34 @@ async def test_all_members_and_all_secrets_can_be_reached(theatre: Theatre) -> N
     await page.get_by_role("link", name="Secrets").click()
     await expect(page.get_by_label("Name of S59")).to_be_visible()
     await page.get_by_role("link", name="API keys").click()
-    await expect(page.get_by_role("article")).to_have_count(61)
+    await expect(page.get_by_text("The first 30 of 61")).to_be_visible()
+    await show_all(page.get_by_role("region", name="API key templates"), page.get_by_role("article"), 61)
+
+    await button(page, "Insert a node's id into F0").first.click()
+    dialog = page.get_by_role("dialog")
+    nodes = dialog.get_by_role("listitem")
+    await expect(dialog.get_by_text("61 nodes")).to_be_visible()
+    await show_all(dialog, nodes, 61)
+    await dialog.get_by_label("Search nodes").fill("node 59")
+    await expect(nodes).to_have_count(1)
+    await button(dialog, "Node 59").click()
+    value = page.get_by_role("group", name="F0").first.get_by_label("Value")
+    await expect(value).to_have_value("n59")
+
+    await page.get_by_role("link", name="Settings").click()
+    await expect(page.get_by_text("61 nodes")).to_be_visible()
+    rows = page.get_by_role("region", name="Table of nodes").locator("tbody tr")
+    await show_all(page.get_by_role("region", name="Nodes", exact=True), rows, 61)
+    await page.get_by_label("Search nodes").fill("readings")
+    await expect(rows).to_have_count(1)
+
+    await page.get_by_role("link", name="Roles", exact=True).click()
+    await button(tile(page, "Role 7"), "Change permissions").click()
+    await show_all(dialog, dialog.locator("tbody tr"), 61)
+    await dialog.get_by_label("Search nodes").fill("node 59")
+    await dialog.get_by_label("Create packages on Node 59").check()
+    await button(dialog, "Save").click()
+    await expect(tile(page, "Role 7")).to_contain_text("Node 59: 1")
 
 
 async def test_all_projects_can_be_reached_and_a_search_begins_anew(theatre: Theatre) -> None:

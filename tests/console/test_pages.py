@@ -16,10 +16,14 @@ pytestmark = [
 PASSWORD = "correct horse battery"
 
 
+@pytest.mark.parametrize("theatre", ["closed"], indirect=True)
 async def test_people_sign_in_by_keyboard_come_where_they_were_going_and_sign_out(theatre: Theatre) -> None:
     await users.create(GATEWAY, Passwords(), "eve@example.org", "Eve", PASSWORD)
     eve = await theatre.visitor(None, "/my-keys")
     page = eve.page
+    await expect(page.get_by_role("link", name="Create an account")).to_have_count(
+        0
+    )  # it is the administrator who does
     await page.get_by_label("E-mail").fill("eve@example.org")
     await page.get_by_label("Password").fill("wrong")
     await page.keyboard.press("Enter")
@@ -40,7 +44,7 @@ async def test_people_sign_in_by_keyboard_come_where_they_were_going_and_sign_ou
     await menu.press("Enter")
     await page.get_by_role("menuitem", name="Выйти", exact=True).press("Enter")
     await expect(page.get_by_label("Пароль")).to_be_visible()
-    await page.goto("/my-keys")
+    await page.goto("/sign-up?next=/my-keys")
     await expect(page.get_by_label("Пароль")).to_be_visible()
 
 

@@ -97,6 +97,8 @@ async def test_a_key_becomes_secrets_whose_values_are_hidden_until_asked_for(the
     await expect(bo.page.get_by_role("textbox", name="Value of maps_project_ID")).to_have_count(0)
     await button(bo.page, "Show the value of maps_project_ID").click()
     await expect(bo.page.get_by_role("textbox", name="Value of maps_project_ID")).to_have_value(theatre.project.id)
+    await button(bo.page, "Hide the value of maps_project_ID").click()
+    await expect(bo.page.get_by_role("textbox", name="Value of maps_project_ID")).to_have_count(0)
     await button(bo.page, "Copy the value of maps_token").click()
     await expect(bo.page.get_by_text("maps_token is in the clipboard.", exact=True)).to_be_visible()
     assert await opens(theatre, await bo.page.evaluate("navigator.clipboard.readText()"))

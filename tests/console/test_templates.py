@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from gateway import requests, templates
 from gateway.permissions import Permission
@@ -52,6 +52,9 @@ async def test_a_template_is_made_edited_where_it_stands_limited_moved_and_delet
     assert (made.description, made.price_per_request, made.role.name) == ("Better still.", Decimal("0.0125"), "reader")
     await button(gold, "Move Platinum to an earlier place").click()
     await expect(ada.page.get_by_role("article").first).to_have_accessible_name("Platinum")
+    await button(gold, "Move Platinum to a later place").press("Enter")
+    await expect(ada.page.get_by_role("article").last).to_have_accessible_name("Platinum")
+    await expect(button(gold, "Move Platinum to an earlier place")).to_be_focused()
     await button(gold, "Delete the template Platinum").click()
     await button(ada.page.get_by_role("alertdialog"), "Delete").click()
     await expect(gold).to_have_count(0)
@@ -65,6 +68,9 @@ async def test_a_field_is_added_filled_by_hand_and_by_ids_and_deleted_or_brought
     await button(basic, "Field").click()
     await basic.get_by_label("Name of the field").fill("input node ID")
     await basic.get_by_label("Description of the field").fill("Takes packages.")
+    await pick_node(ada.page, button(basic, "Insert a node's id into input node ID"), "Readings")
+    await expect(basic.get_by_text(theatre.readings.upstream_id)).to_be_visible()
+    await button(basic, "Type a value instead").click()
     await basic.get_by_label("Value").fill("unknown")
     await button(basic, "Add").click()
     field = basic.get_by_role("group", name="input node ID")
@@ -72,10 +78,19 @@ async def test_a_field_is_added_filled_by_hand_and_by_ids_and_deleted_or_brought
     await edit(field.get_by_label("Value"), "still unknown")
     await button(field, "Insert the project's id").click()
     await expect(field.get_by_label("Value")).to_have_value(theatre.project.id)
-    await button(field, "Insert a node's id").click()
-    await ada.page.get_by_role("menuitem", name="Readings").click()
+    await pick_node(ada.page, button(field, "Insert a node's id"), "Readings")
     await expect(field.get_by_label("Value")).to_have_value(theatre.readings.upstream_id)
     await edit(field.get_by_label("Name of the field"), "node")
+
+    await basic.get_by_role("button", name="Field", exact=True).click()
+    await button(basic, "Insert the project's id").last.click()
+    await button(basic, "Add").click()
+    fields = basic.get_by_role("group")
+    await button(basic, "Move project ID up").press("Enter")
+    await expect(fields.first).to_have_accessible_name("project ID")
+    await expect(button(basic, "Move project ID down")).to_be_focused()
+    await button(basic, "Move project ID down").press("Enter")
+    await expect(fields.last).to_have_accessible_name("project ID")
 
     await button(basic, "Delete the field node").click()
     await expect(basic.get_by_role("group", name="node")).to_have_count(0)
@@ -83,6 +98,12 @@ async def test_a_field_is_added_filled_by_hand_and_by_ids_and_deleted_or_brought
     await expect(basic.get_by_role("group", name="node").get_by_label("Value")).to_have_value(
         theatre.readings.upstream_id
     )
+
+
+async def pick_node(page: Page, opener: Locator, name: str) -> None:
+    await opener.click()
+    await page.get_by_role("dialog").get_by_role("button", name=name).click()
+    await expect(opener).to_be_focused()
 
 
 async def test_what_is_refused_is_told_in_the_gateways_words_and_the_text_stays(theatre: Theatre) -> None:

@@ -17,7 +17,6 @@ import { useLive } from "./useLive";
 
 type Shown = NonNullable<RolesQuery["project"]>;
 export type Role = Shown["roles"][number];
-export type ProjectNode = Shown["projectNodes"]["nodes"][number];
 
 export const PERMISSIONS: readonly Permission[] = [
   "PROJECT_VIEW",
@@ -50,7 +49,6 @@ export function useRoles(projectId: string) {
   const { data, ...rest } = useLive(RolesDocument, { projectId }, { of: ProjectChangesDocument, on: { projectId } });
   return {
     roles: computed(() => data.value?.project?.roles ?? []),
-    nodes: computed(() => data.value?.project?.projectNodes.nodes ?? []),
     ...rest,
   };
 }

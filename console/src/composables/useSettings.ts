@@ -1,17 +1,13 @@
-/** What a project is, with its nodes and route rules, for those who may change them. */
+/** What a project is, with its route rules, for those who may change them. */
 import { computed } from "vue";
 import { act } from "@/api/acting";
 import { inOrder } from "@/api/versions";
 import {
   ProjectChangesDocument,
   ProjectDeleteDocument,
-  ProjectNodeCreateDocument,
-  ProjectNodeDeleteDocument,
-  ProjectNodeUpdateDocument,
   ProjectSetRouteRulesDocument,
   ProjectSettingsDocument,
   ProjectUpdateDocument,
-  type ProjectNodeCreateInput,
   type ProjectSettingsQuery,
   type ProjectUpdateInput,
   type RouteRuleInput,
@@ -19,10 +15,9 @@ import {
 import { useLive } from "./useLive";
 
 export type Settings = NonNullable<ProjectSettingsQuery["project"]>;
-export type ProjectNode = Settings["projectNodes"]["nodes"][number];
 export type RouteRule = RouteRuleInput;
 
-const SHOWN = new Set(["Project", "ProjectNode", "Role"]);
+const SHOWN = new Set(["Project", "Role"]);
 
 export function useSettings(projectId: string) {
   const { data, ...rest } = useLive(
@@ -63,22 +58,4 @@ export function setRules(project: Settings, rules: RouteRule[], version = projec
 
 export function deleteProject(projectId: string) {
   return act(ProjectDeleteDocument, { input: { projectId } });
-}
-
-export function createNode(input: ProjectNodeCreateInput) {
-  return act(ProjectNodeCreateDocument, { input });
-}
-
-/** Refused where somebody else renamed the node since `version`. */
-export function renameNode(node: ProjectNode, name: string, version: number) {
-  return inOrder(
-    node.id,
-    version,
-    (expectedVersion) => act(ProjectNodeUpdateDocument, { input: { projectNodeId: node.id, expectedVersion, name } }),
-    (payload) => payload.projectNode?.version,
-  );
-}
-
-export function deleteNode(node: ProjectNode) {
-  return act(ProjectNodeDeleteDocument, { input: { projectNodeId: node.id } });
 }

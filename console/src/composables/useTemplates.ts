@@ -25,7 +25,6 @@ type Panel = NonNullable<KeyPanelQuery["project"]>;
 export type Template = Panel["templates"][number];
 export type Field = Template["fields"][number];
 export type Role = Panel["roles"][number];
-export type ProjectNode = Panel["projectNodes"]["nodes"][number];
 export type KeyRequest = NonNullable<Panel["requests"]>["nodes"][number];
 
 const REQUESTS_SHOWN = 50;
@@ -41,7 +40,6 @@ export function useTemplates(projectId: string) {
   return {
     templates: computed(() => panel.value?.templates ?? []),
     roles: computed(() => panel.value?.roles ?? []),
-    nodes: computed(() => panel.value?.projectNodes.nodes ?? []),
     currency: computed(() => panel.value?.currency ?? ""),
     requests: rows,
     requestCount: computed(() => panel.value?.requests?.totalCount ?? 0),
