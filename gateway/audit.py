@@ -61,5 +61,5 @@ async def pages_of_projects(
     found = AuditEntry.filter(**wanted.columns) if wanted.can_be else AuditEntry.filter(id__in=[])
     if wanted.period:
         found = found.filter(at__gte=wanted.period.start, at__lt=wanted.period.end)
-    listing = Listing(found, ("-id",), f"audit {wanted}", sealer)
+    listing = Listing(lambda: found, ("-id",), f"audit {wanted}", sealer)
     return await of_each(listing, "project_id", readable, part) if readable else {}

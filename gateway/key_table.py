@@ -79,7 +79,7 @@ async def pages_of_projects(
 def _listing(project_id: str, rows: QuerySet[IssuedKey], query: Query, sealer: Sealer) -> Listing[IssuedKey]:
     sign = "-" if query.descending else ""
     order = tuple(f"{sign}{column}" for column in dict.fromkeys((query.column, "id")))
-    return Listing(rows, order, f"{project_id} {query.name}", sealer)
+    return Listing(lambda: rows, order, f"{project_id} {query.name}", sealer)
 
 
 async def _fetch_users(listed: Sequence[IssuedKey]) -> None:
@@ -92,15 +92,18 @@ async def pages_of_templates(
     _: Actor, template_ids: Sequence[str], states: States, part: Slice, sealer: Sealer, now: datetime
 ) -> dict[str, Page[IssuedKey]]:
     """The newest first."""
-    rows, name = _filtered(IssuedKey.all(), Query(states=states), now), f"template keys {states}"
-    listing = Listing(rows, ("-id",), name, sealer, SHOWN, is_all_of_name=states is None)
+
+    def rows() -> QuerySet[IssuedKey]:
+        return _filtered(IssuedKey.all(), Query(states=states), now)
+
+    listing = Listing(rows, ("-id",), f"template keys {states}", sealer, SHOWN, is_all_of_name=states is None)
     return await pages.of_each(listing, "template_id", template_ids, part)
 
 
 def of_viewer(actor: Actor, states: States, sealer: Sealer, now: datetime) -> Listing[IssuedKey]:
     """The keys that the actor has received, the newest first; a key has itself alone."""
     rows = _filtered(keys.held_by(actor), Query(states=states), now)
-    return Listing(rows, ("-id",), f"viewer keys {actor.id} {states}", sealer)
+    return Listing(lambda: rows, ("-id",), f"viewer keys {actor.id} {states}", sealer)
 
 
 def _filtered(rows: QuerySet[IssuedKey], query: Query, now: datetime) -> QuerySet[IssuedKey]:
@@ -151,7 +154,7 @@ class _RankedByUsage:
         async def count() -> int:
             return len(ranks)
 
-        listing = Listing(IssuedKey.all(), ("id",), "", self.sealer)
+        listing = Listing(IssuedKey.all, ("id",), "", self.sealer)
         return replace(listing.page(rows, self.part, count), cursor=self._giver(ranks, period))
 
     def _giver(self, ranks: dict[str, Rank], period: Period) -> Callable[[IssuedKey], str]:

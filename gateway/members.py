@@ -58,7 +58,7 @@ async def pages_of_projects(
 ) -> dict[str, Page[Member]]:
     """The members of each project, the newest first; of those alone that the actor manages."""
     managed = Member.filter(deleted_at=None, project_id__in=projects_with(actor, {Permission.PROJECT_MANAGE}))
-    return await of_each(Listing(managed, ("-id",), "members", sealer), "project_id", project_ids, part)
+    return await of_each(Listing(lambda: managed, ("-id",), "members", sealer), "project_id", project_ids, part)
 
 
 async def roles(_: Actor, member_ids: Sequence[str]) -> dict[str, list[Role]]:

@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar
 
 from tortoise.expressions import Q, RawSQL
@@ -42,13 +42,13 @@ class Slice:
         if not 1 <= self.size <= LARGEST:
             raise BadInput(f"A page has 1 to {LARGEST} rows.")
 
-    @property
+    @cached_property
     def size(self) -> int:
         if self.first is not None:
             return self.first
         return DEFAULT if self.last is None else self.last
 
-    @property
+    @cached_property
     def backwards(self) -> bool:
         return self.last is not None
 
@@ -70,7 +70,8 @@ class Listing(Generic[Row]):
     `name` says which list this is, with its filter and order: a cursor of one serves no other.
     """
 
-    rows: QuerySet[Row]
+    rows: Callable[[], QuerySet[Row]]
+    """Builds them, where the statement isn't kept already."""
     order: tuple[str, ...]
     name: str
     sealer: Sealer
@@ -83,7 +84,7 @@ class Listing(Generic[Row]):
         return seal(self.sealer, self.name, [_value(row, column.lstrip("-")) for column in self.order])
 
     def between(self, part: Slice) -> QuerySet[Row]:
-        rows = self.rows
+        rows = self.rows()
         if part.after is not None:
             rows = rows.filter(self._beyond(take(self.sealer, self.name, part.after)))
         if part.before is not None:
@@ -95,7 +96,9 @@ class Listing(Generic[Row]):
 
     def page(self, rows: list[Row], part: Slice, count: Callable[[], Awaitable[int]]) -> Page[Row]:
         """Of rows in the slice's direction, one more than its size where there are more."""
-        more, rows = len(rows) > part.size, rows[: part.size]
+        more = len(rows) > part.size
+        if more:
+            rows = rows[: part.size]
         if part.backwards:
             return Page(rows[::-1], part.before is not None, more or part.after is not None, self.give_cursor, count)
         return Page(rows, more or part.before is not None, part.after is not None, self.give_cursor, count)
@@ -116,12 +119,12 @@ class Listing(Generic[Row]):
 async def one(listing: Listing[Row], part: Slice) -> Page[Row]:
     """The page of a list, in one statement."""
     rows = await listing.between(part).order_by(*listing.direction(part)).limit(part.size + 1)
-    return listing.page(list(rows), part, lambda: _count(listing.rows))
+    return listing.page(list(rows), part, lambda: _count(listing.rows()))
 
 
 async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> dict[str, Page[Row]]:
     """The same page of the list of each parent (a column that refers to them), in one statement for any number."""
-    counts = _Once(lambda: count_each(listing.rows, parent, parent_ids))
+    counts = _Once(lambda: count_each(listing.rows(), parent, parent_ids))
     grouped: dict[str, list[Row]] = defaultdict(list)
     for row in await _rows_of_each(listing, parent, parent_ids, part):
         grouped[getattr(row, parent)].append(row)
@@ -138,7 +141,7 @@ async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str],
 async def _rows_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[Row]:
     """The first rows of each parent, one more than a page has, in the slice's direction."""
     if listing.is_all_of_name and part.after is None and part.before is None:
-        ranked = _Ranked(listing.rows.model, listing.name, listing.order, parent, part, listing)
+        ranked = _Ranked(listing.name, listing.order, parent, part, listing)
         return await rows_of(ranked, list(parent_ids))
     return await rows_once(_ranked(listing, parent, parent_ids, part))
 
@@ -147,7 +150,6 @@ async def _rows_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence
 class _Ranked(Generic[Row]):
     """Builds the statement of a listing whose name says all that it depends on."""
 
-    model: type[Row]
     name: str
     order: tuple[str, ...]
     parent: str
@@ -159,14 +161,15 @@ class _Ranked(Generic[Row]):
 
 
 def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> Built:
-    table, direction = listing.rows.model._meta.db_table, listing.direction(part)
+    model, direction = listing.rows().model, listing.direction(part)
+    table = model._meta.db_table
     order = ", ".join(f"{_in_sql(table, c.lstrip('-'))} {'DESC' if c.startswith('-') else 'ASC'}" for c in direction)
     place = RawSQL(f"ROW_NUMBER() OVER (PARTITION BY {_in_sql(table, parent)} ORDER BY {order})")
     wanted = listing.between(part).filter(**{f"{parent}__in": parent_ids})
     if listing.shown:
         wanted = wanted.only(*listing.shown)
     numbered = wanted.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
-    sql, values, model = built(numbered, listing.rows.model)
+    sql, values, _ = built(numbered, model)
     ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text
     return Built(ranked, values, model)
 

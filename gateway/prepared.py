@@ -27,7 +27,7 @@ from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
 from gateway.rows import maker
-from models.fields import askable
+from models.fields import all_askable, askable
 
 KEPT = 1000
 PLACE = {"sqlite": re.compile(r"\?"), "postgres": re.compile(r"\$\d+")}
@@ -139,7 +139,7 @@ class _FilledByCaller(NamedTuple):
 def _noted(argument: Any, given: list[Any], dialect: str) -> Hashable:
     """What an argument says of the statement; what it fills in is added to what is given."""
     if isinstance(argument, list):
-        ids = [askable(id) for id in argument]
+        ids = all_askable(argument)
         given.append(orjson.dumps(ids).decode() if dialect == "sqlite" else ids)
         return _Filled.IDS
     if type(argument) is str:

@@ -67,7 +67,7 @@ async def by_id(_: Actor, project_ids: Sequence[str]) -> dict[str, Project]:
 def listing(actor: Actor, search: str, sealer: Sealer) -> Listing[Project]:
     """The projects that the actor may see whose name holds the text, without regard to case; the newest first."""
     found = visible_to(actor).filter(name_folded__contains=sought(search))
-    return Listing(found, NEWEST_FIRST, f"projects {search!r}", sealer)
+    return Listing(lambda: found, NEWEST_FIRST, f"projects {search!r}", sealer)
 
 
 async def visible_nodes(actor: Actor, node_ids: Sequence[str]) -> dict[str, ProjectNode]:
@@ -81,7 +81,9 @@ async def pages_of_nodes(
     """The nodes of each project whose name holds the text, the newest first; none of a project that may not be seen."""
     seen = ProjectNode.filter(deleted_at=None, project_id__in=projects_seen(actor))
     found = seen.filter(name_folded__contains=sought(search))
-    return await of_each(Listing(found, NEWEST_FIRST, f"nodes {search!r}", sealer), "project_id", project_ids, part)
+    return await of_each(
+        Listing(lambda: found, NEWEST_FIRST, f"nodes {search!r}", sealer), "project_id", project_ids, part
+    )
 
 
 # Projects

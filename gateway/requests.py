@@ -69,7 +69,7 @@ async def pages_of_templates(
 ) -> dict[str, Page[KeyRequest]]:
     """The newest first."""
     name = f"template requests {states}"
-    listing = Listing(_in(states, KeyRequest.all()), ("-id",), name, sealer, is_all_of_name=True)
+    listing = Listing(lambda: _in(states, KeyRequest.all()), ("-id",), name, sealer, is_all_of_name=True)
     return await of_each(listing, "template_id", template_ids, part)
 
 
@@ -78,14 +78,14 @@ async def pages_of_projects(
 ) -> dict[str, Page[KeyRequest]]:
     """The oldest first."""
     name = f"project requests {states}"
-    listing = Listing(_in(states, KeyRequest.all()), ("id",), name, sealer, is_all_of_name=True)
+    listing = Listing(lambda: _in(states, KeyRequest.all()), ("id",), name, sealer, is_all_of_name=True)
     return await of_each(listing, "project_id", project_ids, part)
 
 
 def of_viewer(actor: Actor, states: States, sealer: Sealer) -> Listing[KeyRequest]:
     """The actor's own, the newest first."""
     own = visible_to(actor).filter(user_id=actor.user_id)
-    return Listing(_in(states, own), ("-id",), f"viewer requests {actor.id} {states}", sealer)
+    return Listing(lambda: _in(states, own), ("-id",), f"viewer requests {actor.id} {states}", sealer)
 
 
 def _in(states: States, requests: QuerySet[KeyRequest]) -> QuerySet[KeyRequest]:

@@ -121,7 +121,8 @@ def _fields(actor: Actor, template_ids: list[str], now: datetime) -> QuerySet[Te
 
 def value_of(field: TemplateField) -> str:
     """What the field says; a node's id reads as it stands in the upstream's paths, also after the node is gone."""
-    return field.node.upstream_id if field.node else field.value
+    node = field.node
+    return node.upstream_id if node else field.value
 
 
 # Changing templates

@@ -22,6 +22,14 @@ def askable(id: str) -> str:
     return id if len(id) <= ID_LENGTH and id.isascii() and id.isprintable() else NOBODY
 
 
+def all_askable(ids: list[str]) -> list[str]:
+    """As `askable`, of each."""
+    together = "".join(ids)
+    if together.isascii() and together.isprintable() and max(map(len, ids), default=0) <= ID_LENGTH:
+        return ids
+    return [askable(id) for id in ids]
+
+
 class IdField(CharField[str]):
     """A primary key that is made from its table's prefix when a row is."""
 

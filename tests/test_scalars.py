@@ -1,14 +1,16 @@
 """Numbers and instants as they travel: exact, in one notation, and refused where they could be misread."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.permissions import Actor
 from models import Role
-from schema.scalars import BigInt, parse_big_int, show_instant
+from schema.scalars import BigInt, parse_big_int, show_instant, show_instants
 from tests.asking import answer_to, ask, codes, context_of
 from tests.callers import Scene, new_scene
 from tests.operations import calling, mutate, watch
@@ -153,3 +155,21 @@ async def test_an_event_cursor_is_one_that_was_given(scene: Scene, cursor: Any) 
 async def test_a_big_number_of_digits_is_no_fault_of_ours(scene: Scene) -> None:
     text = "{ projects(first: %s) { totalCount } }"
     assert await codes(context_of(scene.owner), text % ("9" * 5000)) == {"BAD_INPUT"}
+
+
+DISTANCES = st.timedeltas(timedelta(days=-1998 * 365), timedelta(days=7990 * 365))
+ZONES = st.sampled_from([UTC, UTC, UTC, timezone(timedelta(0)), timezone(timedelta(hours=5, minutes=30))])
+INSTANTS = st.builds(
+    lambda distance, zone: (datetime(2000, 1, 1, tzinfo=UTC) + distance).astimezone(zone), DISTANCES, ZONES
+)
+
+
+@given(st.lists(st.none() | INSTANTS))
+def test_instants_are_shown_at_once_as_one_by_one(instants: list[datetime | None]) -> None:
+    assert show_instants(instants) == [None if each is None else show_instant(each) for each in instants]
+
+
+def test_what_is_no_instant_is_not_shown_as_one() -> None:
+    odd: Any = ["2026-01-01"]
+    with pytest.raises(AttributeError):
+        show_instants(odd)

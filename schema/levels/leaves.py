@@ -81,6 +81,22 @@ def _expression(type_: Any, variable: str, number: int, scope: dict[str, Any]) -
     return f"{closely} if {variable}.__class__ not in PLAIN or {coerced} is None else coerced"
 
 
+def _of_many(type_: Any) -> Leaves | None:
+    """What makes JSON of a list of values, where the scalar has a function for that. It raises where one is odd."""
+    named = type_.of_type if is_non_null_type(type_) else type_
+    of_many: Leaves | None = getattr(named.coerce_output_value, "of_many", None)
+    if of_many is None or named is type_:
+        return of_many
+
+    def all_present(values: Iterable[Any]) -> list[Any]:
+        made = of_many(values)
+        if None in made:
+            raise Irregular
+        return made
+
+    return all_present
+
+
 @cache
 def leaves(type_: Any) -> Leaves:
     """A function that makes JSON of many values of the type. It raises Irregular."""
@@ -118,21 +134,28 @@ def blank(constants: dict[str, Any], rows: list[Any]) -> list[dict[str, Any]]:
 def builder(members: tuple[Member, ...]) -> Build:
     """A function that makes objects of rows, one for all selections alike. It raises where a value is not regular."""
     scope: dict[str, Any] = {"PLAIN": PLAIN}
+    columns: dict[str, str] = {}
     reads: list[str] = []
     written: list[str] = []
     for number, member in enumerate(members):
         if member.attribute is None:
             written.append(f"{member.key!r}: {member.constant!r}")
             continue
-        named = member.type.of_type if is_non_null_type(member.type) else member.type
         variable = f"value_{number}"
+        if of_many := _of_many(member.type):
+            scope[f"of_many_{number}"] = of_many
+            columns[variable] = f"of_many_{number}([row.{member.attribute} for row in rows])"
+            written.append(f"{member.key!r}: {variable}")
+            continue
+        named = member.type.of_type if is_non_null_type(member.type) else member.type
         scope[f"leaf_{number}"] = leaf(member.type)
         reads.append(f"{variable} = row.{member.attribute}")
         written.append(f"{member.key!r}: {_expression(named, variable, number, scope)}")
+    source = f"zip(rows, {', '.join(columns.values())})" if columns else "rows"
     lines = [
         "def build(rows):",
         "    made = []",
-        "    for row in rows:",
+        f"    for {', '.join(['row', *columns])} in {source}:",
         *(f"        {read}" for read in reads),
         f"        made.append({{{', '.join(written)}}})",
         "    return made",
