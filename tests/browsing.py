@@ -110,7 +110,7 @@ class Theatre:
             permissions=["clipboard-read", "clipboard-write"],
             **{"locale": "en-GB", "reduced_motion": "reduce", **browser},
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         if who is not None:
             token = await session_token(who, issuer=self.url)
             await context.add_cookies(

@@ -46,7 +46,7 @@ class Client:
         files = [{"name": name, "hash": await self.put(data)} for name, data in attached.items()]
         body = {"packages": [{"label": label, "fields": fields, "files": files}]}
         [reading] = (await self._json("POST", self._input, params={"data_layer_id": layer}, json=body))["packages"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             package = await self._result_of(reading, layer)
         return Forecast(reading, package, await self.files_of(package))
 

@@ -59,7 +59,7 @@ class Pair:
         connection = await asyncpg.connect(self._primary_url)
         await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         await connection.execute("SELECT pg_reload_conf()")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await connection.fetchval("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"):  # noqa: ASYNC110  # only asking tells
                 await asyncio.sleep(0.02)
         await connection.close()

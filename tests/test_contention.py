@@ -47,7 +47,7 @@ async def test_a_rule_that_a_deadlock_ends_is_done_once_nevertheless(database: s
     await holding.start()
     await other.execute(LOCK, there.id)
     acting = asyncio.create_task(contention.begun_anew(act))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await waiting()
         await other.execute(LOCK, here.id)
     await holding.commit()

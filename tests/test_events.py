@@ -29,7 +29,7 @@ async def append(number: int = 1) -> None:
 async def read(log: EventLog, position: int, quantity: int) -> list[int]:
     """The positions of the next events, which must come within a moment."""
     found: list[int] = []
-    async with asyncio.timeout(10), aclosing(log.follow(position, lambda _: True)) as followed:
+    async with asyncio.timeout(60), aclosing(log.follow(position, lambda _: True)) as followed:
         async for event in followed:
             found.append(event.position)
             if len(found) == quantity:
@@ -53,7 +53,7 @@ async def test_positions_show_in_order_without_gaps_under_concurrent_writers() -
         while len(seen) < 60:
             seen.extend(event.position for event in await events.after(seen[-1] if seen else 0))
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.gather(watch(), *(append(10) for _ in range(6)))
     assert seen == list(range(1, 61))
 
@@ -80,7 +80,7 @@ async def test_the_log_stops_also_at_the_moment_in_which_it_is_woken(monkeypatch
 
     monkeypatch.setattr(Place, "next", nothing)
     for turns in range(10):
-        async with asyncio.timeout(5) as patience, EventLog().running() as log:
+        async with asyncio.timeout(60) as patience, EventLog().running() as log:
             for _ in range(20):
                 await asyncio.sleep(0)
             log.wake()
@@ -221,7 +221,7 @@ async def test_who_reads_page_by_page_notices_any_break_of_the_log() -> None:
 
 
 async def test_a_log_that_can_t_be_read_for_a_second_is_told_until_it_can(can_be_read: asyncio.Event) -> None:
-    async with asyncio.timeout(20), EventLog().running() as log:
+    async with asyncio.timeout(60), EventLog().running() as log:
         await log.readable()
         can_be_read.clear()
         await log.unreadable()
@@ -235,7 +235,7 @@ async def test_a_log_that_can_t_be_read_for_a_second_is_told_until_it_can(can_be
 
 async def test_who_stood_still_reads_the_log_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a process that was stopped: its clock went on, and its memory didn't."""
-    async with asyncio.timeout(20), EventLog().running() as log:
+    async with asyncio.timeout(60), EventLog().running() as log:
         await append()
         monkeypatch.setattr(log, "_read_at", log._read_at - 30)
         await log.readable()
@@ -250,6 +250,6 @@ async def test_the_log_is_known_also_while_others_append_without_a_pause(monkeyp
         return await next_of(place)
 
     monkeypatch.setattr(Place, "next", next_and_more)
-    async with asyncio.timeout(10), EventLog().running() as log:
+    async with asyncio.timeout(60), EventLog().running() as log:
         await log._read()
         assert log.is_fresh

@@ -20,7 +20,7 @@ from tests.stage import SECRET_KEY, session_token
 from tests.standby import Pair, standing_by
 
 CALLERS = 4
-HEALED_WITHIN_SECONDS = 20  # on a machine with much else to do
+HEALED_WITHIN_SECONDS = 60  # on a machine with much else to do
 SOME = 5
 
 

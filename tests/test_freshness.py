@@ -47,7 +47,7 @@ async def test_who_can_t_read_the_log_for_a_second_ends_what_is_open_and_answers
     stage: Stage, can_be_read: asyncio.Event, transport: str
 ) -> None:
     _, token = await stage.key()
-    async with asyncio.timeout(20), stage.follow(transport, OWN, token) as events:
+    async with asyncio.timeout(60), stage.follow(transport, OWN, token) as events:
         assert [answer.status_code for answer in await asked(stage, token)] == [200, 200]
         can_be_read.clear()
         ending = ([], 1013) if transport == "websocket" else (["UNAVAILABLE"], None)

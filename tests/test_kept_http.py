@@ -43,7 +43,7 @@ async def get(stage: Stage, headers: Mapping[str, str], query: str = NAME) -> ht
 
 
 async def ask_until_refused(stage: Stage, headers: Mapping[str, str]) -> httpx2.Response:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             answer = await ask(stage, headers)
             if answer.status_code != 200:

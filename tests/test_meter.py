@@ -317,7 +317,7 @@ async def test_a_void_that_could_not_be_written_is_owed(
 
 
 async def until_counted(house: House, totals: Totals) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await house.counted() != totals:  # noqa: ASYNC110  # only the tables tell
             await asyncio.sleep(SOON)
 
@@ -402,7 +402,7 @@ async def test_a_group_whose_connection_is_lost_is_refused_not_tried_again_and_t
 
 async def end_backend_that_waits(holder: asyncpg.Connection) -> None:
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (rows := await holder.fetch(waiting)):  # noqa: ASYNC110  # only the server tells
             await asyncio.sleep(SOON)
     for row in rows:

@@ -26,7 +26,7 @@ class Ear:
         self._woken.set()
 
     async def heard(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._woken.wait()
         self._woken.clear()
 
@@ -116,7 +116,7 @@ async def test_a_notice_wakes_long_before_the_log_would_look_by_itself(
 ) -> None:
     monkeypatch.setattr(events, "POLL_SECONDS", 600)
     monkeypatch.setattr(events, "FRESH_SECONDS", 600)
-    async with asyncio.timeout(10), events.EventLog().running() as log, notices.waking(database, log.wake):
+    async with asyncio.timeout(60), events.EventLog().running() as log, notices.waking(database, log.wake):
         await append()
         await log.grown(0, 10)
         assert log.position == 1

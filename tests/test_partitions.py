@@ -136,7 +136,7 @@ async def test_who_reads_while_a_week_is_given_its_table_finds_each_of_its_calls
     """The calls have left the rest by then, and nobody is told of their table yet."""
     monkeypatch.setattr(partitions, "WAIT_MILLISECONDS", 20_000)
     await call(keys[0], *(NOW - number * DAY for number in range(3)))
-    async with another(database_url) as blocker, asyncio.timeout(30):
+    async with another(database_url) as blocker, asyncio.timeout(60):
         async with blocker.transaction():
             await blocker.execute("LOCK TABLE issued_keys IN ROW EXCLUSIVE MODE")  # for which an ATTACH waits
             making = asyncio.create_task(partitions.make_room(NOW))

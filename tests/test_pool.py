@@ -37,7 +37,7 @@ async def held(database_url: str) -> AsyncIterator[None]:
 async def busy(database_url: str, quantity: int) -> None:
     """Returns once so many wait for a lock."""
     other = await asyncpg.connect(database_url)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < quantity:  # noqa: ASYNC110  # only asking tells
             await asyncio.sleep(0.01)
     await other.close()

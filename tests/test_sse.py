@@ -46,7 +46,7 @@ async def text_of(url: str, query: str, headers: dict[str, str] | None = None) -
 
 async def read_until(response: httpx2.Response, end: str) -> str:
     text = ""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         async for chunk in response.aiter_text():
             text += chunk
             if end in text:

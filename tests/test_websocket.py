@@ -31,7 +31,7 @@ class Client:
         await self.socket.send(json.dumps(message))
 
     async def receive(self) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return dict(json.loads(await self.socket.recv()))
 
     async def init(self, payload: Mapping[str, object] | None = None) -> None:
@@ -42,7 +42,7 @@ class Client:
         await self.send(type="subscribe", id=id, payload={"query": query, **members})
 
     async def close_code(self) -> int | None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             try:
                 while True:
                     await self.socket.recv()

@@ -64,7 +64,7 @@ class Toy:
             self.changed.notify_all()
 
     async def until_open(self, number: int) -> None:
-        async with asyncio.timeout(5), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: self.open_generators == number)
 
     async def until_dammed(self) -> None:

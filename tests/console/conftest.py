@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from tests.browsing import Theatre, chromium, opened
+
+expect.set_options(timeout=20_000)  # a busy machine is no failure
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
