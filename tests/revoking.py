@@ -19,7 +19,7 @@ from tests.mortal import chance
 
 METERED, GRAPHQL, INTROSPECTION, SOCKET = "metered", "GraphQL", "introspection", "socket"
 ENTRANCES = (METERED, GRAPHQL, INTROSPECTION)
-PACE_SECONDS, SOCKET_PACE_SECONDS = 0.02, 0.1
+PACE_SECONDS, SOCKET_PACE_SECONDS = 0.013, 0.1
 PATIENCE_SECONDS = 60
 QUERY = "{ eventCursor }"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n"

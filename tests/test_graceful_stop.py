@@ -1,6 +1,7 @@
 """Who stops the gateway drops no request of which a byte was read, and no count; who restarts it isn't noticed."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -17,10 +18,11 @@ from starlette.routing import Route
 from gateway.database import connected
 from gateway.protocol import QUIET_SECONDS
 from gateway.signing import Keyring
+from models import Event
 from tests.gatehouse import offer
 from tests.mortal import chance, children_of
 from tests.serving import serving
-from tests.stage import SECRET_KEY
+from tests.stage import SECRET_KEY, session_token
 from tests.test_cli import Served, Tessera
 from tests.world import SEALER
 
@@ -28,6 +30,7 @@ PATIENCE_SECONDS = 60.0
 CALLERS = 8
 LONGER_THAN_QUIET_SECONDS = QUIET_SECONDS + 0.2
 STOPS = int(os.environ.get("TESSERA_STOPS", "3"))
+BODY = b"a body that comes in pieces" * 100
 ASK = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
 
@@ -181,8 +184,8 @@ async def test_a_connection_that_stays_quiet_is_closed_in_order(server: Stopping
 class Caller:
     """Calls over connections that it keeps, and asks again where one was closed before a byte of its answer came."""
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+    def __init__(self, head: bytes, body: bytes = b"") -> None:
+        self._parts = (head, body[: len(body) // 2], body[len(body) // 2 :])
         self.answered = self.failed = 0
         self.is_over = False
 
@@ -194,25 +197,37 @@ class Caller:
 
     async def _call_over(self, kept: Line) -> None:
         while not self.is_over:
-            kept.writer.write(self._request)
+            await self._ask(kept)
             try:
                 answer = await kept.answer()
             except asyncio.IncompleteReadError as error:
                 self.failed += bool(error.partial)
                 raise
-            self.answered += answer.status == 200
-            self.failed += answer.status != 200
+            is_good = answer.status == 200 and b'"errors"' not in answer.body
+            self.answered += is_good
+            self.failed += not is_good
             if answer.closes:
                 return
 
+    async def _ask(self, kept: Line) -> None:
+        """What has a body comes in pieces, between which others have their turn."""
+        for part in filter(None, self._parts):
+            kept.writer.write(part)
+            await kept.writer.drain()
+            await asyncio.sleep(0)
+
 
 @asynccontextmanager
-async def calling(url: str, caller: Caller, callers: int = CALLERS) -> AsyncIterator[None]:
+async def calling(url: str, *callers: Caller, lines: int = CALLERS) -> AsyncIterator[None]:
+    """Each of the callers on so many connections at once."""
     async with asyncio.TaskGroup() as group:
-        for _ in range(callers):
-            group.create_task(caller.call(url))
+        for caller in callers:
+            caller.is_over = False
+            for _ in range(lines):
+                group.create_task(caller.call(url))
         yield
-        caller.is_over = True
+        for caller in callers:
+            caller.is_over = True
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -232,23 +247,36 @@ async def stopped(served: Served) -> int:
     return served.process.returncode
 
 
-async def test_a_gateway_that_is_stopped_under_load_has_counted_just_what_it_answered(
+async def test_a_gateway_that_is_stopped_under_load_has_done_and_counted_just_what_it_answered(
     database_url: str, tmp_path: Path
 ) -> None:
+    """Decisions, calls with bodies that it passes on, and changes."""
+    async with serving(Starlette(routes=[Route("/nodes/readings/packages", take, methods=["POST"])])) as upstream:
+        async with connected(database_url):
+            offered = await offer(Keyring(SEALER, "http://127.0.0.1:8000"), upstream)
+            renaming = renaming_with(offered.project.id, await session_token(offered.owner))
+            events_before = await Event.all().count()
+        deciding = Caller(asked_with(offered.project.id, offered.token))
+        posting = Caller(*posted_with(offered.project.id, offered.token))
+        changing, random = Caller(*renaming), chance("who stops")
+        settings = {"secret_key": SECRET_KEY, "upstream_allow": "127.0.0.0/8"}
+        tessera = Tessera(tmp_path, database_url=database_url, **settings)
+        for _ in range(STOPS):
+            with tessera.serving() as served:
+                async with calling(await served.url(), deciding, posting, changing, lines=4):
+                    await until(deciding, random.randrange(1, 100))
+                    assert await stopped(served) == 0
+    assert deciding.failed == posting.failed == changing.failed == 0
+    assert posting.answered > 0
+    assert changing.answered > 0
     async with connected(database_url):
-        offered = await offer(Keyring(SEALER, "http://127.0.0.1:8000"))
-    caller, random = Caller(asked_with(offered.project.id, offered.token)), chance("who stops")
-    tessera = Tessera(tmp_path, database_url=database_url, secret_key=SECRET_KEY)
-    for _ in range(STOPS):
-        caller.is_over = False
-        with tessera.serving() as served:
-            async with calling(await served.url(), caller):
-                await until(caller, random.randrange(1, 300))
-                assert await stopped(served) == 0
-                caller.is_over = True
-    async with connected(database_url):
-        assert (await offered.counted()).requests == caller.answered
-    assert caller.failed == 0
+        assert (await offered.counted()).requests == deciding.answered + posting.answered
+        assert await Event.all().count() - events_before == changing.answered
+
+
+async def take(request: Request) -> Response:
+    """As an upstream that fails where a body isn't whole."""
+    return Response(status_code=200 if await request.body() == BODY else 400)
 
 
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
@@ -260,7 +288,7 @@ async def test_workers_that_are_restarted_under_load_fail_no_call_and_count_each
     caller = Caller(asked_with(offered.project.id, offered.token))
     tessera = Tessera(tmp_path, database_url=database_url, secret_key=SECRET_KEY)
     with tessera.serving("--workers", "2") as served:
-        async with calling(await served.url(), caller, callers=2):
+        async with calling(await served.url(), caller, lines=2):
             await until(caller, 100)
             before = set(children_of(served.process.pid))
             served.process.send_signal(signal.SIGHUP)
@@ -284,14 +312,27 @@ async def test_workers_end_with_the_process_that_looks_after_them(database_url: 
 
 
 def asked_with(project_id: str, token: str) -> bytes:
-    lines = [
-        f"GET /authorize/{project_id}?from=original HTTP/1.1",
-        "Host: gateway",
-        f"Authorization: Bearer {token}",
-        "X-Original-Method: GET",
-        "X-Original-URI: /data_layers",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return head_of(
+        f"GET /authorize/{project_id}?from=original",
+        token,
+        {"X-Original-Method": "GET", "X-Original-URI": "/data_layers"},
+    )
+
+
+def posted_with(project_id: str, token: str) -> tuple[bytes, bytes]:
+    target = f"POST /api/projects/{project_id}/nodes/readings/packages"
+    return head_of(target, token, {"Content-Length": len(BODY)}), BODY
+
+
+def renaming_with(project_id: str, token: str) -> tuple[bytes, bytes]:
+    query = 'mutation ($id: ID!) { projectUpdate(input: {projectId: $id, name: "Maps"}) { userErrors { code } } }'
+    body = json.dumps({"query": query, "variables": {"id": project_id}}).encode()
+    return head_of("POST /graphql", token, {"Content-Type": "application/json", "Content-Length": len(body)}), body
+
+
+def head_of(target: str, token: str, fields: dict[str, object]) -> bytes:
+    lines = {"Host": "gateway", "Authorization": f"Bearer {token}", **fields}
+    return "\r\n".join([f"{target} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]).encode()
 
 
 def is_there(process_id: int) -> bool:

@@ -106,7 +106,7 @@ async def test_a_worker_that_is_told_to_stop_under_load_is_replaced_without_loss
         offered = await offer(Keyring(SEALER, "http://127.0.0.1:8000"))
     caller = Caller(asked_with(offered.project.id, offered.token))
     async with all_serving(tessera, 2) as (served, url):
-        async with calling(url, caller, callers=4):
+        async with calling(url, caller, lines=4):
             await until(caller, 50)
             told = children_of(served.process.pid)[0]
             os.kill(told, signal.SIGTERM)
