@@ -1,17 +1,19 @@
-"""Calls go on while the log grows without a pause, and obey what was acknowledged before they began."""
+"""Calls go on while things are changed without a pause, and obey what was acknowledged before they began."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
 import pytest
+from tortoise.transactions import in_transaction
 
-from gateway import keys, projects, templates
+from gateway import keys, projects, templates, users
 from gateway.events import EventLog, head
 from gateway.limits import LimitsWanted
+from gateway.permissions import GATEWAY
 from gateway.plane.admission import Admitted
 from gateway.plane.decisions import Denied
 from gateway.signing import Keyring
@@ -123,3 +125,34 @@ async def test_no_call_that_begins_after_a_revocation_gets_a_yes_while_the_log_g
             group.create_task(revocation.revoke())
             for at in storm.planes:
                 group.create_task(revocation.call(at))
+
+
+async def suspend(offered: Offer) -> None:
+    await keys.suspend(offered.owner, offered.key.id)
+
+
+async def rotate(offered: Offer) -> None:
+    await keys.rotate(offered.caller, offered.keyring, offered.key.id, overlap_seconds=0)
+
+
+async def disable_holder(offered: Offer) -> None:
+    await users.disable(GATEWAY, offered.caller.require_user().id)
+
+
+async def delete_project(offered: Offer) -> None:
+    await projects.delete(offered.owner, offered.project.id)
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+@pytest.mark.parametrize("change", [suspend, rotate, disable_holder, delete_project])
+async def test_calls_are_counted_while_a_change_of_their_key_is_under_way(
+    database: str, change: Callable[[Offer], Awaitable[object]]
+) -> None:
+    """Else all that come together with one of that key would wait for it."""
+    offered = await offer(Keyring(SEALER, "https://example.org"))
+    async with plane(database, SILENCE) as at:
+        asked = offered.project.id, offered.token, Call()
+        async with in_transaction():
+            await change(offered)
+            assert isinstance(await at.call(*asked), Admitted)
+        assert isinstance(await at.call(*asked), Denied)
