@@ -16,7 +16,7 @@ from typing import Annotated, Protocol
 import typer
 import uvloop
 
-from tests.bench import authorize, flood, growth, kept, proxy, tiles
+from tests.bench import authorize, flood, growth, kept, proxy, tiles, workers
 from tests.bench.load import GENERATOR
 from tests.databases import PostgresDatabases, durable_postgres_server
 
@@ -30,6 +30,7 @@ class Section(StrEnum):
     TILES = "tiles"
     GROWTH = "growth"
     KEPT = "kept"
+    WORKERS = "workers"
 
 
 class Run(Protocol):
@@ -43,6 +44,7 @@ RUNS: dict[Section, Run] = {
     Section.TILES: tiles.run,
     Section.GROWTH: growth.run,
     Section.KEPT: kept.run,
+    Section.WORKERS: workers.run,
 }
 SHORT = [section for section in Section if section is not Section.GROWTH]
 

@@ -71,7 +71,7 @@ class Project:
         return int(answer["project"]["usage"]["total"]["requests"])
 
 
-async def with_keys(client: httpx2.AsyncClient, upstream_url: str | None = None) -> Project:
+async def with_keys(client: httpx2.AsyncClient, upstream_url: str | None = None, templates: int = TEMPLATES) -> Project:
     """A project whose keys may view it: one of each template for each user."""
     owner = await sign_up(client, "owner")
     users = [await sign_up(client, f"user{number}") for number in range(USERS)]
@@ -80,7 +80,7 @@ async def with_keys(client: httpx2.AsyncClient, upstream_url: str | None = None)
     members = {"projectId": project_id, "isPublic": True, "permissions": ["PROJECT_VIEW"]}
     role_id = (await owner.do("roleCreate", "role { id }", name="reader", **members))["role"]["id"]
     tokens: list[str] = []
-    for number in range(TEMPLATES):
+    for number in range(templates):
         named = {"projectId": project_id, "roleId": role_id, "name": f"Template {number}", "pricePerRequest": "0.0025"}
         template_id = (await owner.do("templateCreate", "template { id }", **named))["template"]["id"]
         tokens += await asyncio.gather(*(issued(owner, user, template_id) for user in users))

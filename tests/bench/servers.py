@@ -1,4 +1,4 @@
-"""Servers in processes of their own, on 127.0.0.1, each with one worker."""
+"""Servers in processes of their own, on 127.0.0.1, each with one worker unless it is told otherwise."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ class Server:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, database_url: str = "", **settings: str) -> AsyncIterator[Server]:
+async def gateway(folder: Path, database_url: str = "", workers: int = 1, /, **settings: str) -> AsyncIterator[Server]:
     """Tessera as it is served, on SQLite in this folder unless it is told of another database; settings by name."""
     port = free_port()
     named = {
@@ -35,7 +35,7 @@ async def gateway(folder: Path, database_url: str = "", **settings: str) -> Asyn
         "TESSERA_SIGN_UP": "open",
         **{f"TESSERA_{name.upper()}": value for name, value in settings.items()},
     }
-    command = [str(BIN / "tessera"), "serve", f"--port={port}"]
+    command = [str(BIN / "tessera"), "serve", f"--port={port}", f"--workers={workers}"]
     async with running(command, port, folder / "gateway.log", named) as server:
         yield server
 
