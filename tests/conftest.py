@@ -1,6 +1,7 @@
 """Fixtures that tests of every noun share."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -41,6 +42,7 @@ def pytest_configure() -> None:
     # Its own draws each frame with its variables, which takes seconds for a traceback that is seldom read.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*others, plain])
+    gc.set_threshold(10_000, 10, 10)  # as the gateway has it where it serves
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +56,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = [item for item in items if dialect_of(item) not in {None, wanted}]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # thousands of tests, which nobody need look through again and again
 
 
 def dialect_of(item: pytest.Item) -> str | None:
