@@ -55,8 +55,10 @@ no-console:
 run: setup ## Start the gateway with a demo project
 	@$(bin)/tessera demo
 
+# Compiled once, and not in each of a hundred processes that tests start, where Python is told to keep no bytecode.
 test: setup ## Run every test; `make test ARGS="-k sqlite"` runs some
 	@$(if $(npm),cd console && npm run --silent test,echo "test: the console's own tests are left out: they need npm")
+	@$(bin)/python -m compileall -q gateway models schema tests/*.py
 	@$(bin)/pytest -n 2 --dist worksteal --durations 10 $(ARGS)
 
 check: setup ## Lint, format, types, import contracts, drift of the SDL, the contract
