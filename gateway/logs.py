@@ -23,6 +23,7 @@ log = structlog.get_logger("tessera.http")
 
 def configure(level: int = logging.INFO) -> None:
     """Has all that this process logs written to stderr in one form; of most libraries, warnings alone."""
+    _record_no_more_than_is_written()
     is_seen = sys.stderr.isatty()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -51,6 +52,12 @@ def configure(level: int = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
+
+
+def _record_no_more_than_is_written() -> None:
+    """Where in the code, in which thread and process a line was logged costs as much as the line itself."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001  # as the documentation of logging has it
 
 
 def without_tokens(_: Any, __: str, event: EventDict) -> EventDict:

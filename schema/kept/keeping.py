@@ -55,6 +55,8 @@ class Keeping:
             return None
         if revision := asked.request.headers.get(REVISION):
             await self.log.reached(self._cursors.position(revision))
+        if not self.is_on:
+            return None
         self.viewers.remember(asked.actor, asked.moment.revision)
         question = question_of(asked.actor.id, asked.media_type, asked.operation)
         if question not in self.store:

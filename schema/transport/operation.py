@@ -13,6 +13,8 @@ from schema.transport.errors import Refused
 
 ValueT = TypeVar("ValueT")
 
+JSON = "application/json"
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -76,8 +78,10 @@ def _member(payload: Mapping[str, object], name: str, kind: type[ValueT], expect
 
 
 def _check_content_type(header: str) -> None:
+    if header == JSON:
+        return
     media_type, parameters = parse_content_type(header)
-    if media_type != "application/json" or parameters.get("charset", "utf-8").strip('"').lower() != "utf-8":
+    if media_type != JSON or parameters.get("charset", "utf-8").strip('"').lower() != "utf-8":
         raise Refused(415, "Send the operation as application/json in UTF-8.", headers={"Accept": "application/json"})
 
 
