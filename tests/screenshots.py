@@ -26,7 +26,7 @@ TESSERA = Path(sys.executable).with_name("tessera")
 def demo() -> Iterator[str]:
     """The URL of a fresh one, on a port that is free."""
     with TemporaryDirectory() as folder:
-        environment = {**os.environ, "TESSERA_DATA_DIR": folder}
+        environment = {**os.environ, "TESSERA_DATA_DIR": folder, "TESSERA_SIGN_UP": "open"}
         command = [str(TESSERA), "demo", "--port", "0"]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdout
@@ -86,6 +86,11 @@ def owners_screens(browser: Browser, url: str) -> None:
 
 def askers_screens(browser: Browser, url: str) -> None:
     page = signed_in(browser, url, ASKER)
+    page.get_by_role("link", name="My keys").click()
+    take(page, "my-keys", "1 key")
+    page.goto("/account")
+    take(page, "account", "Sessions")
+    page.goto("/projects")
     page.get_by_role("link", name="Weather service").click()
     take(page, "about-project", "Received today")
     page.goto("/projects")
@@ -104,6 +109,8 @@ def main() -> None:
         stranger = browser.new_page(base_url=url, viewport={"width": 1200, "height": 780}, locale="en-GB")
         stranger.goto("/sign-in")
         take(stranger, "sign-in", "Password")
+        stranger.get_by_role("link", name="Create an account").click()
+        take(stranger, "sign-up", "Your name")
         owners_screens(browser, url)
         askers_screens(browser, url)
         browser.close()

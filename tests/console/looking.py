@@ -24,7 +24,9 @@ UNFIT = """
 () => {
   const page = document.documentElement;
   const wide = page.scrollWidth > page.clientWidth ? [`the page is ${page.scrollWidth} wide`] : [];
-  return [...wide, ...textsOf(document.body).flatMap(cutOff)];
+  const numbers = [...document.querySelectorAll("input[inputmode]")]
+    .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth);
+  return [...wide, ...numbers.map(({ value }) => `${value} is cut off`), ...textsOf(document.body).flatMap(cutOff)];
 
   function textsOf(root) {
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
@@ -57,7 +59,7 @@ UNFIT = """
   }
 }
 """
-"""The texts that stick out of what they stand in, and the page where it must be scrolled sideways."""
+"""The texts that stick out of what they stand in, numbers that are seen in part, and a page that scrolls sideways."""
 
 SCRIPT_BYTES = """
 () => performance.getEntriesByType("resource")

@@ -1,5 +1,7 @@
 """A key's life before a real Chromium: asker and owner see what the other does, and a table tells of all."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -121,6 +123,13 @@ async def test_the_table_of_issued_keys_is_sorted_searched_paged_and_exported(th
     await page.get_by_label("First day").fill("2020-01-01")
     await page.get_by_label("Last day").fill("2020-01-31")
     await expect(table.get_by_role("row").nth(1)).to_contain_text("$0.00")
+    await page.get_by_role("combobox", name="Period").select_option("Last … days")
+    await page.get_by_label("Number of days").fill("3")
+    await page.get_by_label("Number of days").press("Enter")
+    await expect(table.get_by_role("row").nth(1)).to_contain_text("$0.70")
+    await page.get_by_role("combobox", name="Period").select_option("Last month")
+    first_bar = page.get_by_role("figure", name="Cost").locator("title").first
+    await expect(first_bar).to_have_text(re.compile(r"^1 "))
     await page.get_by_role("combobox", name="Period").select_option("Last 30 days")
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Export CSV").click()
