@@ -20,6 +20,11 @@ from models import Event
 from tests.databases import Databases, PostgresDatabases, SqliteDatabases, postgres_server, quick_folder
 
 DIALECTS = ("sqlite", "postgres")
+LONGEST = {
+    f"test_{name}.py"
+    for name in ("crashes", "graceful_stop", "meter_crashes", "revocation_by_workers", "worker_crashes", "workers")
+}
+"""Where a test may take half a minute. They begin first: at the end there would be nothing left to do beside them."""
 
 
 # A busy machine is no failure. What else holds, on CI for one, stays as hypothesis chose it.
@@ -49,7 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--database", choices=DIALECTS, help="run what needs a database on this one alone")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     wanted = config.getoption("--database")
     if not wanted:
         return
