@@ -1,7 +1,9 @@
 /** Which screen stands at which path. The gateway serves the console at these first segments: gateway/console.py. */
 import { nextTick } from "vue";
 import { createRouter, createWebHistory } from "vue-router";
+import { i18n } from "./i18n";
 import { isSignedIn, isSignUpOpen, meet, wanted, whenSignedOut } from "./session";
+import { tellRefusal } from "./toasts";
 
 export const router = createRouter({
   history: createWebHistory(),
@@ -43,6 +45,17 @@ router.beforeEach(async (to) => {
   if (!to.meta.isOpen && !isSignedIn.value) return { path: "/sign-in", query: { next: to.fullPath } };
   if (/^\/sign-(in|up)$/.test(to.path) && isSignedIn.value) return wanted(to);
   if (to.path === "/sign-up" && !isSignUpOpen.value) return { path: "/sign-in", query: to.query };
+});
+
+/** A screen that isn't there: the gateway is out of reach, or was updated since, and a fresh page knows its new screens. */
+router.onError(async (_, to, from) => {
+  const isThere = await fetch("/healthz").then(
+    ({ ok }) => ok,
+    () => false,
+  );
+  const isFresh = from.matched.length === 0;
+  if (isThere && !isFresh) location.assign(to.fullPath);
+  else tellRefusal(i18n.global.t("refused.unreachable"));
 });
 
 router.afterEach(async (to, from) => {

@@ -57,6 +57,22 @@ async def test_who_is_signed_out_elsewhere_is_asked_to_sign_in_again(theatre: Th
     await expect(bo.page.get_by_label("Password")).to_be_visible()
 
 
+async def test_a_screen_that_can_not_be_loaded_is_told_and_one_that_an_update_replaced_is_opened_afresh(
+    theatre: Theatre,
+) -> None:
+    bo = await theatre.visitor(theatre.bo, "/projects")
+    keys = bo.page.get_by_role("link", name="My keys")
+    await expect(bo.page.get_by_role("link", name="Maps")).to_be_visible()
+    await bo.page.context.set_offline(True)
+    await keys.click()
+    await expect(bo.page.get_by_text("The gateway could not be reached.").first).to_be_visible()
+    await bo.page.context.set_offline(False)
+    await bo.page.route("**/assets/MyKeys-*", lambda route: route.fulfill(status=404), times=1)
+    await keys.click()
+    await expect(bo.page.get_by_role("heading", name="My keys")).to_be_visible()
+    bo.troubles.clear()  # which the browser tells of what it could not load
+
+
 async def test_projects_are_found_and_made(theatre: Theatre) -> None:
     ada = await theatre.visitor(theatre.ada, "/")
     await ada.page.get_by_label("Search projects").fill("nothing like it")
