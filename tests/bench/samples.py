@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import median
 from typing import Protocol
 
@@ -85,9 +86,12 @@ def ratios(mine: Sequence[float], others: Sequence[float]) -> list[float]:
 def latencies(seconds_each: Sequence[float], elapsed: float, connections: int) -> tuple[float, float]:
     """The median and the 99th percentile, in milliseconds, as wrk has them.
 
-    One that took longer than the mean stands also for those that would have begun meanwhile on its connection.
+    One that took longer than the mean stands also for those that would have begun meanwhile on its connection. Of none
+    they aren't known.
     """
-    expected = elapsed * connections / max(len(seconds_each), 1)
+    if not seconds_each:
+        return nan, nan
+    expected = elapsed * connections / len(seconds_each)
     counted = sorted(seconds_each)
     for each in seconds_each:
         waited = each - expected
