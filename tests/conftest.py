@@ -47,7 +47,7 @@ def pytest_configure() -> None:
     # Its own draws each frame with its variables, which takes seconds for a traceback that is seldom read.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*others, plain])
-    gc.set_threshold(10_000, 10, 10)  # as the gateway has it where it serves
+    gc.set_threshold(50_000, 10, 10)  # as the gateway has it where it serves
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
