@@ -15,6 +15,9 @@ import { useLivePages } from "./useLivePages";
 
 export type ProjectNode = NonNullable<ProjectNodesQuery["project"]>["projectNodes"]["nodes"][number];
 
+/** What of a project's nodes is shown, and the way to more of them. */
+export type Nodes = ReturnType<typeof useNodes>;
+
 const PAGE = 50;
 
 /** Those whose name has the words in it. */
