@@ -111,7 +111,7 @@ class Entry:
 
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            self.status = message["status"]
+            self.status = int(message["status"])
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self.request_id
             headers["Date"] = clock.http_date().decode()
