@@ -45,11 +45,26 @@ async def begun_anew(act: Callable[[], Awaitable[ResultT]]) -> ResultT:
     commits = Commits()
     token = _commits.set(commits)
     try:
-        return await _retrying(commits)(act)
+        return await act()
     except GAVE_WAY as error:
-        raise Unavailable(CONTENDED) from error
+        return await _again(act, commits, error)
     finally:
         _commits.reset(token)
+
+
+async def _again(act: Callable[[], Awaitable[ResultT]], commits: Commits, failure: Exception) -> ResultT:
+    """After a first try that failed so; only then is there anything to be repeated, and to pay for."""
+    failures = [failure]
+
+    async def attempt() -> ResultT:
+        if failures:
+            raise failures.pop()
+        return await act()
+
+    try:
+        return await _retrying(commits)(attempt)
+    except GAVE_WAY as error:
+        raise Unavailable(CONTENDED) from error
 
 
 def _retrying(commits: Commits) -> AsyncRetrying:

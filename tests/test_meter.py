@@ -183,6 +183,46 @@ async def test_a_lone_call_waits_for_no_timer(offered: Offer, database: str) -> 
         assert call.done()
 
 
+async def busy_a_moment_ago(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten have called together, and that stays a moment ago."""
+    monkeypatch.setattr(meter, "RECENT_SECONDS", NEVER)
+    monkeypatch.setattr(meter, "GATHER_SECONDS", 0)
+    calls = [await house.call_under_way(), *await house.calls(10)]
+    house.ledger.is_open.set()
+    assert statuses(await asyncio.gather(*calls)) == {200}
+
+
+async def test_where_many_called_a_moment_ago_as_many_are_waited_for_and_go_together(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await busy_a_moment_ago(house, monkeypatch)
+    monkeypatch.setattr(meter, "GATHER_SECONDS", NEVER)
+    transactions, calls = house.ledger.transactions, []
+    for _ in range(10):
+        assert house.ledger.transactions == transactions
+        calls += await house.calls(1)
+    assert statuses(await asyncio.gather(*calls)) == {200}
+    assert house.ledger.transactions == transactions + 1
+
+
+async def test_those_who_do_not_call_again_are_waited_for_no_longer_than_a_moment(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await busy_a_moment_ago(house, monkeypatch)
+    monkeypatch.setattr(meter, "GATHER_SECONDS", SOON)
+    assert statuses(await asyncio.gather(*await house.calls(3))) == {200}
+
+
+async def test_few_who_called_a_moment_ago_are_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meter, "RECENT_SECONDS", NEVER)
+    monkeypatch.setattr(meter, "GATHER_SECONDS", NEVER)
+    first = await house.call_under_way()
+    others = await house.calls(meter.LEAST_WAITED_FOR - 2)
+    house.ledger.is_open.set()
+    assert statuses(await asyncio.gather(first, *others)) == {200}
+    assert isinstance(await house.call(), Admitted)
+
+
 async def test_no_call_is_answered_before_it_is_durable(house: House) -> None:
     first = await house.call_under_way()
     others = await house.calls(3)

@@ -1,9 +1,10 @@
 """The meter: a call that is let through is durable before its answer begins.
 
-Calls that come together share a transaction (group commit): while one is under way the next ones gather, and a lone
-call waits for nobody. The transaction reads the head of the event log first; where it is past what the calls were
-decided by, nothing is written, the log is read, and they are decided again. By then all is known that was acknowledged
-before they came, and that is enough: a log that grows without a pause keeps none of them waiting.
+Calls that come together share a transaction (group commit): while one is under way the next ones gather. Where many
+called a moment ago as many are waited for, a moment at most; a lone call waits for nobody. The transaction reads the
+head of the event log first; where it is past what the calls were decided by, nothing is written, the log is read, and
+they are decided again. By then all is known that was acknowledged before they came, and that is enough: a log that
+grows without a pause keeps none of them waiting.
 """
 
 import asyncio
@@ -39,6 +40,9 @@ from gateway.plane.quotas import Counters, Exceeded, Spent, Verdict
 
 MOST_WAITING = 10_000
 MOST_IN_GROUP = 1_000
+LEAST_WAITED_FOR = 4
+GATHER_SECONDS = 0.002
+RECENT_SECONDS = 10 * GATHER_SECONDS
 MOST_TRIES = 5
 LATER_SECONDS = 0.5
 RETRY_SECONDS = 1
@@ -77,6 +81,39 @@ class Waiting:
             self.done.set_result(outcome)
 
 
+class Gathering:
+    """How long a group waits for others to join it, since what a group costs is mostly not of its calls.
+
+    As many are waited for as the group before had, and came while it was written: who was just answered calls again.
+    """
+
+    def __init__(self) -> None:
+        self._expected = 0
+        self._expected_at = float("-inf")
+        self._wanted = MOST_IN_GROUP
+        self._enough = asyncio.Event()
+
+    def come(self, quantity: int) -> None:
+        """So many wait by now."""
+        if quantity >= self._wanted:
+            self._enough.set()
+
+    def expect(self, quantity: int) -> None:
+        """So many called lately."""
+        self._expected, self._expected_at = quantity, time.monotonic()
+
+    async def enough(self, quantity: int) -> None:
+        """Returns once as many wait as are expected, of whom so many do already; at once where those are few."""
+        wanted = min(self._expected, MOST_IN_GROUP)
+        if quantity >= wanted or wanted < LEAST_WAITED_FOR or time.monotonic() - self._expected_at > RECENT_SECONDS:
+            return
+        self._wanted = wanted
+        self._enough.clear()
+        timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._enough.set)
+        await self._enough.wait()
+        timer.cancel()
+
+
 class Meter:
     def __init__(self, ledger: Ledger, learner: Learner, measures: Measures) -> None:
         self._ledger = ledger
@@ -84,6 +121,7 @@ class Meter:
         self._measures = measures
         self._waiting: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._gathering = Gathering()
         self._writing = asyncio.Lock()
         self._refused: Counter[tuple[str, int]] = Counter()
         self._owed: list[Record] = []
@@ -109,6 +147,7 @@ class Meter:
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(Metered(allowed, time.time_ns() // 1000), decide, done))
         self._arrived.set()
+        self._gathering.come(len(self._waiting))
         return await done
 
     async def void(self, call: Metered) -> None:
@@ -133,9 +172,10 @@ class Meter:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                await self._count_group(
-                    [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_GROUP))]
-                )
+                await self._gathering.enough(len(self._waiting))
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_GROUP))]
+                await self._count_group(group)
+                self._gathering.expect(len(group) + len(self._waiting))
 
     async def _count_group(self, group: list[Waiting]) -> None:
         try:
