@@ -49,8 +49,9 @@ class MortalPostgres:
         await asyncio.to_thread(self._server.wait)
 
     async def die(self) -> None:
-        """With all its processes at once, and what they hold in memory."""
-        for process_id in [self._server.pid, *children_of(self._server.pid)]:
+        """With all its processes at once, and what they hold in memory; it is halted first, so that it makes no more."""
+        self._server.send_signal(signal.SIGSTOP)
+        for process_id in [*children_of(self._server.pid), self._server.pid]:
             with suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGKILL)
         await asyncio.to_thread(self._server.wait)
@@ -90,9 +91,11 @@ class MortalPostgres:
         return subprocess.Popen(self._command, user=self._user, stdout=silent, stderr=silent)
 
     async def _until_up(self) -> None:
+        """It gives up at once while a process of its former life still goes, and is started again then."""
         async with asyncio.timeout(START_WITHIN_SECONDS):
             while not await self._is_up():
-                assert self._server.poll() is None
+                if self._server.poll() is not None:
+                    self._server = self._started()
                 await asyncio.sleep(0.05)
 
     async def _is_up(self) -> bool:
