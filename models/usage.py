@@ -22,6 +22,8 @@ CALL_ID_LENGTH = 128
 
 
 class UsageRecord(Model):
+    """On PostgreSQL the database doesn't look whether the key is there: it always is."""
+
     id = fields.BigIntField(primary_key=True, generated=True)
     key: fields.ForeignKeyRelation[IssuedKey] = reference("IssuedKey")
     key_id: str

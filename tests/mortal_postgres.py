@@ -49,7 +49,7 @@ class MortalPostgres:
         await asyncio.to_thread(self._server.wait)
 
     async def die(self) -> None:
-        """With all its processes at once, and what they hold in memory; it is halted first, so that it makes no more."""
+        """With all its processes, and what they hold in memory; it is halted first, so that it makes no more."""
         self._server.send_signal(signal.SIGSTOP)
         for process_id in [*children_of(self._server.pid), self._server.pid]:
             with suppress(ProcessLookupError):
