@@ -79,7 +79,7 @@ async def test_calls_that_are_refused_together_ask_the_log_together(at: Plane, o
     with statements() as sent:
         calls = [at.call(offered.project.id, offered.token, Call("DELETE")) for _ in range(MANY)]
         assert set(await asyncio.gather(*map(status_of, calls))) == {403}
-    assert readings(sent) <= 2
+    assert 1 <= readings(sent) <= 2
 
 
 async def status_of(calling: Awaitable[Admitted | Denied]) -> int:
@@ -88,7 +88,7 @@ async def status_of(calling: Awaitable[Admitted | Denied]) -> int:
 
 
 def readings(sent: list[str]) -> int:
-    return sum('FROM "events"' in statement for statement in sent)
+    return sum("FROM events" in statement for statement in sent)
 
 
 async def test_a_key_that_was_resumed_while_the_log_was_asked_is_let_in_by_the_next_reading(
