@@ -63,14 +63,12 @@ class MortalPostgres:
 
     async def lose_a_backend(self, random: Random) -> None:
         """One that serves somebody; the server then ends all the others, and recovers from its log."""
-        await self._until_up()
-        if rows := await self.rows(BACKENDS):
+        if rows := await self._rows_when_up(BACKENDS):
             with suppress(ProcessLookupError):
                 os.kill(random.choice(rows)["pid"], signal.SIGKILL)
 
     async def lose_its_connections(self) -> None:
-        await self._until_up()
-        await self.rows(BACKENDS.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
+        await self._rows_when_up(BACKENDS.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
 
     async def commit_asynchronously(self) -> None:
         """From the next session on commits are acknowledged before they are written, and nobody writes them later."""
@@ -85,6 +83,14 @@ class MortalPostgres:
             return list(await connection.fetch(statement))
         finally:
             await connection.close()
+
+    async def _rows_when_up(self, statement: str) -> list[Any]:
+        """Also where it goes down again at once, for a death that it noticed late."""
+        async with asyncio.timeout(START_WITHIN_SECONDS):
+            while True:
+                await self._until_up()
+                with suppress(*LOST):
+                    return await self.rows(statement)
 
     def _started(self) -> subprocess.Popen[bytes]:
         silent = subprocess.DEVNULL
