@@ -213,7 +213,7 @@ async def resume(actor: Actor, key_id: str) -> IssuedKey:
 
 async def revoke_all(actor: Actor, project_id: str) -> None:
     """Every key of a project that goes; in the caller's transaction."""
-    for key in await IssuedKey.filter(project_id=project_id, state__in=LIVING).select_for_update(no_key=True):
+    for key in await locking(IssuedKey.filter(project_id=project_id, state__in=LIVING)):
         await _revoke(actor, key)
 
 
@@ -239,14 +239,14 @@ async def withdraw_signing_key(actor: Actor, signing_key_id: str) -> None:
         if not await withdrawn.update(is_current=False, withdrawn_at=clock.now()):
             raise NotFound("There is no such signing key, or it was withdrawn before.")
         ended = [key.id for key in await signed_by(signing_key_id)]
-        for key in await IssuedKey.filter(id__in=ended, state__in=LIVING).order_by("id").select_for_update(no_key=True):
+        for key in await locking(IssuedKey.filter(id__in=ended, state__in=LIVING).order_by("id")):
             await _revoke(actor, key)
         await events.append(actor, "signing_key.withdrawn", signing_key_id)
 
 
 async def suspend_all_of(actor: Actor, user_id: str) -> None:
     """Every active key of a user who is disabled; in the caller's transaction."""
-    for key in await IssuedKey.filter(user_id=user_id, state=KeyState.ACTIVE).select_for_update(no_key=True):
+    for key in await locking(IssuedKey.filter(user_id=user_id, state=KeyState.ACTIVE)):
         await _suspend(actor, key)
 
 
@@ -283,10 +283,15 @@ async def _tell(actor: Actor, kind: str, key: IssuedKey) -> None:
     await events.append(actor, kind, key.id, project_id=key.project_id, user_id=key.user_id)
 
 
+def locking(found: QuerySet[IssuedKey]) -> QuerySet[IssuedKey]:
+    """Keys as they stand until the transaction ends; what refers to them is written meanwhile, so calls are counted."""
+    return found.select_for_update(no_key=True)
+
+
 async def _locked(actor: Actor, key_id: str) -> IssuedKey:
-    """The key as it stands until the transaction ends, for one who may see it; its calls are counted meanwhile."""
+    """The key as it stands until the transaction ends, for one who may see it."""
     actor.require_user()
-    key = await visible_to(actor).filter(id=key_id).select_for_update(no_key=True).first()
+    key = await locking(visible_to(actor).filter(id=key_id)).first()
     if key is None:
         raise NotFound(UNKNOWN, ["keyId"])
     return key

@@ -166,7 +166,7 @@ async def _lock_what_ends(project_id: str) -> list[str]:
     """
     templates = await Template.filter(project_id=project_id, deleted_at=None).order_by("id").select_for_update()
     await KeyRequest.filter(project_id=project_id, state=RequestState.PENDING).order_by("id").select_for_update()
-    await IssuedKey.filter(project_id=project_id, state__in=keys.LIVING).order_by("id").select_for_update(no_key=True)
+    await keys.locking(IssuedKey.filter(project_id=project_id, state__in=keys.LIVING).order_by("id"))
     return [template.id for template in templates]
 
 

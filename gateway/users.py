@@ -144,9 +144,7 @@ async def disable(actor: Actor, id_or_email: str) -> User:
             raise NotFound("There is no such account.")
         if user.disabled_at is None:
             await User.filter(id=user.id).update(disabled_at=clock.now())
-            await IssuedKey.filter(user_id=user.id).select_for_update(
-                no_key=True
-            )  # as sessions are: before the first event
+            await keys.locking(IssuedKey.filter(user_id=user.id))  # as sessions are: before the first event
             await end_sessions(actor, user)
             await keys.suspend_all_of(actor, user.id)
             await events.append(actor, "user.disabled", user.id, user_id=user.id)

@@ -45,6 +45,7 @@ from tests.world import issued_key, node, owned_project, person, role, template
 Rows = dict[str, list[dict[str, Any]]]
 SCHEMAS = sorted(found.name for found in pkgutil.iter_modules(migrations.__path__))
 """Every one that a release had, the newest last."""
+OURS = "relnamespace = 'public'::regnamespace AND NOT relispartition"
 NUMBER_ON = """
     DO $$ DECLARE numbers REGCLASS;
     BEGIN
@@ -114,7 +115,7 @@ async def tables() -> set[str]:
     if is_on_sqlite():
         query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     else:
-        query = "SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"  # noqa: E501  # one statement
+        query = f"SELECT relname AS name FROM pg_class WHERE relkind IN ('r', 'p') AND {OURS}"  # noqa: S608  # a constant
     return {row["name"] for row in await found(query)} - {"tortoise_migrations"}
 
 
@@ -122,7 +123,8 @@ async def columns(table: str) -> set[str]:
     if is_on_sqlite():
         query = f"SELECT name FROM pragma_table_info('{table}')"  # noqa: S608  # a table of ours
     else:
-        query = f"SELECT attname AS name FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped"  # noqa: S608, E501  # the same
+        of_table = f"attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped"
+        query = f"SELECT attname AS name FROM pg_attribute WHERE {of_table}"  # noqa: S608  # the same
     return {row["name"] for row in await found(query)}
 
 
@@ -147,9 +149,13 @@ async def rules() -> set[str]:
 
 
 async def _rules_of_postgres() -> set[str]:
-    of_tables = "relnamespace = 'public'::regnamespace AND NOT relispartition"
-    constraints = f"SELECT concat_ws(' ', relname, conname, pg_get_constraintdef(c.oid)) AS rule FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid WHERE {of_tables}"  # noqa: S608, E501  # a constant
-    indexes = f"SELECT pg_get_indexdef(indexrelid) AS rule FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid WHERE {of_tables}"  # noqa: S608, E501  # the same
+    constraints = f"""
+        SELECT concat_ws(' ', relname, conname, pg_get_constraintdef(c.oid)) AS rule
+        FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid WHERE {OURS}
+    """  # noqa: S608  # a constant
+    indexes = f"""
+        SELECT pg_get_indexdef(indexrelid) AS rule FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid WHERE {OURS}
+    """  # noqa: S608  # the same
     return {row["rule"].replace(" ONLY ", " ") for query in (constraints, indexes) for row in await found(query)}
 
 
@@ -160,7 +166,7 @@ async def _rules_of_sqlite() -> set[str]:
     uniques = of_tables.format("pragma_index_list(t.name)") + " AND x.origin <> 'c'"
     queries = (
         "SELECT sql AS rule FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
-        f"SELECT t.name || ' ' || x.\"from\" || ' ' || x.\"table\" || ' ' || x.on_delete AS rule {keys}",  # constants
+        f"SELECT t.name || ' ' || x.\"from\" || ' ' || x.\"table\" || ' ' || x.on_delete AS rule {keys}",
         f"SELECT t.name || ' ' || (SELECT group_concat(name) FROM pragma_index_info(x.name)) AS rule {uniques}",  # noqa: S608  # the same
     )
     named = {row["rule"] for query in queries for row in await found(query)}

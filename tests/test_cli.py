@@ -31,7 +31,7 @@ COMMAND = Path(sys.executable).with_name("tessera")
 NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 """Nobody is asked over TLS, and to read all of them takes a twentieth of a start."""
 PASSWORD = "correct horse"
-STOP_WITHIN_SECONDS = 30
+STOP_WITHIN_SECONDS = 25  # which supervisors are told to give
 STARTED = "Application startup complete."
 SIGN_IN = "mutation ($input: SignInInput!) { signIn(input: $input) { token userErrors { message } } }"
 

@@ -1,4 +1,4 @@
-"""On PostgreSQL a call that is written looks for its key's row no longer, nor locks it: docs/decisions/0014."""
+"""On PostgreSQL a call that is written looks for its key's row no longer, nor locks it: docs/decisions/0015."""
 
 from typing import Any
 
