@@ -18,6 +18,7 @@ from gateway.plane.passing import BrokenOff, NeverReached, Outgoing, Passing, Up
 from gateway.upstreams import UpstreamAllow
 from tests.serving import serving
 
+MEBIBYTE = 1 << 20
 LOCAL = UpstreamAllow.parse(["127.0.0.0/8", "::1"])
 Speak = Callable[["Line"], Awaitable[None]]
 
@@ -199,3 +200,34 @@ async def fronting(base_url: str, *, allow: UpstreamAllow = LOCAL, **options: An
         front = Front(passing, base_url)
         async with serving(front) as front.url:
             yield front
+
+
+@asynccontextmanager
+async def echoing(answer: bytes = ok(), path: str = "", **options: Any) -> AsyncIterator[tuple[Bytes, Front]]:
+    async with Bytes.listening(answer) as upstream, fronting(upstream.url + path, **options) as front:
+        yield upstream, front
+
+
+@asynccontextmanager
+async def spoken(speak: Callable[[Line], Any], **options: Any) -> AsyncIterator[tuple[Bytes, Front]]:
+    async with Bytes.listening(speak) as upstream, fronting(upstream.url, **options) as front:
+        yield upstream, front
+
+
+def names_in(head: bytes) -> list[bytes]:
+    return [line.partition(b":")[0] for line in head.split(b"\r\n")[1:] if line]
+
+
+def values_in(head: bytes, name: bytes) -> list[bytes]:
+    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
+    return [value for its_name, _, value in lines if its_name == name]
+
+
+def kinds(front: Front) -> list[type[Exception]]:
+    return [type(each) for each in front.raised]
+
+
+async def chunks_of(line: Line, count: int, size: int) -> None:
+    for _ in range(count):
+        await line.say(b"%x\r\n" % size + b"x" * size + b"\r\n")
+    await line.say(b"0\r\n\r\n")
