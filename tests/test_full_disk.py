@@ -1,24 +1,27 @@
 """A disk that is full refuses calls and changes, loses none that was answered, and is no trouble once it has room."""
 
 import resource
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import httpx2
 import pytest
+from tortoise.transactions import in_transaction
 
 from gateway import reconcile
 from gateway.clock import now
 from gateway.database import connected
 from gateway.signing import Keyring
-from models import Project
+from models import Project, User
 from tests.gatehouse import Gatehouse, offer
 from tests.stage import SECRET_KEY, session_token
 from tests.test_cli import Served, Tessera
-from tests.world import SEALER
+from tests.world import SEALER, person
 
 ROOM = 500_000
 RENAME = """
@@ -85,3 +88,16 @@ async def test_a_full_disk_refuses_calls_and_changes_and_loses_none_that_was_ans
         assert (await house.counted()).requests == answered + 1
         assert [str(each) async for each in reconcile.differences(now() - timedelta(days=2), lambda _: None)] == []
         assert (await Project.get(id=house.project.id)).name == "Roomy"
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_nobody_reads_what_could_not_be_committed(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_: aiosqlite.Connection) -> None:
+        raise sqlite3.OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aiosqlite.Connection, "commit", full)
+        with pytest.raises(sqlite3.OperationalError):
+            async with in_transaction():
+                await person("Ada")
+    assert await User.all().count() == 0

@@ -6,6 +6,7 @@ from gateway.plane.heads import OWN_COOKIE
 from schema.transport.credentials import COOKIE
 from tests.passage import echoing, names_in, values_in
 
+
 async def test_a_request_arrives_as_it_was_sent_with_what_the_gateway_knows_and_nothing_else() -> None:
     async with echoing(path="/v1") as (upstream, front):
         host = front.url.removeprefix("http://")

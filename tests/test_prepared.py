@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tortoise.expressions import Q
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
@@ -13,6 +15,7 @@ from gateway import clock
 from gateway.permissions import Actor, Permission, projects_seen
 from gateway.prepared import built, found_by_id, prepared, rows_once
 from models import Grant, IssuedKey, Project, Role, Session, TemplateField, User
+from models.fields import ID_LENGTH, NOBODY, all_askable, askable
 from tests.crowd import new_crowd
 from tests.statements import statements
 from tests.world import ANONYMOUS, by_key, issued_key, join, owned_project, person, role, template
@@ -134,3 +137,16 @@ async def test_a_statement_that_could_not_be_filled_in_rightly_is_never_sent(dat
         with statements() as sent, pytest.raises(ValueError):  # noqa: PT011  # either says what is wrong
             await reading
         assert sent == []
+
+
+ids = st.text(max_size=ID_LENGTH + 2) | st.from_regex(r"[a-z]{3}_[0-9a-z]{26}", fullmatch=True)
+
+
+@given(st.lists(ids))
+def test_several_ids_are_askable_as_each_of_them_is(several: list[str]) -> None:
+    assert all_askable(several) == [askable(id) for id in several]
+
+
+@pytest.mark.parametrize("odd", ["x" * (ID_LENGTH + 1), "\N{LOCK}", "a\0b"])
+def test_an_id_that_no_row_can_have_is_asked_for_as_nobody_s(odd: str) -> None:
+    assert all_askable(["usr_1", odd]) == ["usr_1", NOBODY]

@@ -99,6 +99,15 @@ def test_a_token_s_time_is_up_at_its_last_second() -> None:
         verify(sign(PRIVATE, HEADER, {**CLAIMS, "exp": now}), PUBLIC)
 
 
+def test_a_session_s_time_is_up_also_where_its_token_was_looked_at_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun_at = clock.now()
+    token = SESSIONS.sign("ses_01", "usr_01", begun_at, begun_at + timedelta(minutes=1))
+    assert SESSIONS.verify(token)["sub"] == "usr_01"
+    monkeypatch.setattr("gateway.signing.time.time", (begun_at + timedelta(minutes=1)).timestamp)
+    with pytest.raises(BadToken):
+        SESSIONS.verify(token)
+
+
 def test_the_clock_of_the_signing_machine_may_be_ahead() -> None:
     assert verify(sign(PRIVATE, HEADER, {**CLAIMS, "iat": seconds(clock.now()) + 30}), PUBLIC)
 
