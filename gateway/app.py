@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import console, database, housekeeping, http, notices, oauth
+from gateway import console, database, housekeeping, http, migrating, notices, oauth
 from gateway.attempts import Attempts
 from gateway.auth import Authenticator
 from gateway.events import Cursors, EventLog
@@ -141,7 +141,7 @@ async def running(services: Services) -> AsyncIterator[None]:
     limits = database.Limits(
         settings.database_connections, settings.database_wait_seconds, settings.database_statement_seconds
     )
-    async with database.opened(url, limits):
+    async with migrating.opened(url, limits):
         await services.keyring.current()
         if losses := await database.possible_losses():
             log.warning("calls_and_changes_can_be_lost", losses=losses)

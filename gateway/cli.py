@@ -15,6 +15,7 @@ from gateway import (
     keys,
     listeners,
     logs,
+    migrating,
     progress,
     reconcile,
     seeding,
@@ -131,7 +132,7 @@ def migrate() -> None:
     """Bring the database to the newest schema."""
     settings = read_settings()
     with database.unavailable_when_down():
-        applied = asyncio.run(database.migrate(settings.where_database()))
+        applied = asyncio.run(migrating.migrate(settings.where_database()))
     print("\n".join(applied) or "The database has the newest schema.")
 
 
@@ -273,7 +274,7 @@ def _with_services(settings: Settings, act: Callable[[Services], Awaitable[Resul
     async def run() -> ResultT:
         services = assembled(settings)
         with database.unavailable_when_down():
-            async with database.opened(settings.where_database()):
+            async with migrating.opened(settings.where_database()):
                 return await act(services)
 
     return asyncio.run(run())

@@ -1,8 +1,6 @@
-"""The database: where it is, how it is opened, and how it is brought to the present schema."""
+"""The database: where it is, how it is connected to, and what says that it is out of reach."""
 
 import asyncio
-import fcntl
-import os
 import re
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
@@ -10,18 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import anyio.to_thread
 import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.backends.sqlite.client import SqliteClient
-from tortoise.connection import ConnectionHandler
 from tortoise.context import TortoiseContext, require_context
 from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
-from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
-from tortoise.migrations.graph import MigrationKey
-from tortoise.migrations.schema_generator.state import State
-from tortoise.migrations.schema_generator.state_apps import StateApps
-from tortoise.transactions import in_transaction
 
 from gateway import sqlite
 from gateway.errors import Conflict, TesseraError, Unavailable
@@ -29,10 +19,8 @@ from gateway.errors import Conflict, TesseraError, Unavailable
 ResultT = TypeVar("ResultT")
 
 APPS = {"models": {"models": ["models"], "migrations": "models.migrations"}}
-NEWEST = MigrationTarget(app_label="models", name="__latest__")
 ANSWER_WITHIN_SECONDS = 3.0
 BUSY_MILLISECONDS = 2_500  # all wait behind one that waits for another process to write
-MIGRATION_LOCK = 0x7E55E2A  # any number that all gateways share
 IDLE_IN_TRANSACTION_SECONDS = 15  # a process that was stopped amid a transaction holds up no other for longer
 LOST = (  # Tortoise lets through what asyncpg and the socket raise
     DBConnectionError,
@@ -78,12 +66,12 @@ class BadDatabaseUrl(TesseraError):
     code = "BAD_DATABASE_URL"
 
 
-class OutOfDate(TesseraError):
-    code = "OUT_OF_DATE"
-
-
 def is_sqlite(url: str) -> bool:
     return url.startswith("sqlite:")
+
+
+def sqlite_path(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:").removeprefix("//"))
 
 
 def config(url: str, limits: Limits = NO_LIMITS) -> dict[str, Any]:
@@ -124,7 +112,7 @@ def postgres_credentials(url: str) -> dict[str, Any]:
 
 def _sqlite(url: str) -> tuple[str, dict[str, Any]]:
     pragmas = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON", "busy_timeout": BUSY_MILLISECONDS}
-    return "sqlite", {"engine": "gateway.sqlite", "credentials": {"file_path": str(_sqlite_path(url)), **pragmas}}
+    return "sqlite", {"engine": "gateway.sqlite", "credentials": {"file_path": str(sqlite_path(url)), **pragmas}}
 
 
 def _postgres(url: str, limits: Limits) -> tuple[str, dict[str, Any]]:
@@ -170,18 +158,6 @@ async def apart(url: str) -> AsyncIterator[None]:
         yield
 
 
-@asynccontextmanager
-async def opened(url: str, limits: Limits = NO_LIMITS) -> AsyncIterator[None]:
-    """As `connected`, on a schema that `check_schema` takes; SQLite is brought to it. Raises OutOfDate, Unavailable."""
-    with unavailable_when_down():
-        if is_sqlite(url):
-            await migrate(url)
-    async with connected(url, limits):
-        with unavailable_when_down():
-            await check_schema()
-        yield
-
-
 async def in_time(reading: Coroutine[Any, Any, ResultT], seconds: float = ANSWER_WITHIN_SECONDS) -> ResultT:
     """The result of statements outside any transaction. Raises Unavailable where the database is down, or hangs.
 
@@ -210,75 +186,6 @@ def unavailable_when_down() -> Iterator[None]:
         yield
     except DOWN as error:
         raise Unavailable("The database can't be reached now; try again.") from error
-
-
-async def migrate(url: str) -> list[str]:
-    """Brings the database to the newest schema; the names of the migrations that it took. Raises OutOfDate.
-
-    Of several that try at once one does it, and the rest wait. Each migration is done whole, and known to be, or not at
-    all. SQLite rebuilds a table by dropping it, and with foreign keys on that would erase the rows that refer to it, so
-    they are off meanwhile.
-    """
-    if is_sqlite(url):
-        _sqlite_path(url).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings = config(url)
-    if is_sqlite(url):
-        settings["connections"]["sqlite"]["credentials"]["foreign_keys"] = "OFF"
-    async with TortoiseContext() as context:
-        await context.init(config=settings)
-        async with _alone(context.db()):
-            _check_age(await _newer_migrations())
-            lacking = await pending_migrations()
-            await _executor(context.db()).migrate([])  # makes the table of what was taken
-            tables: State | None = None
-            for name in lacking:
-                tables = await _take(MigrationTarget(app_label="models", name=name), tables)
-    return lacking
-
-
-async def pending_migrations() -> list[str]:
-    """What the connected database lacks of the newest schema. One that a newer release migrated lacks nothing."""
-    await connection().execute_query("SELECT 1")  # to Tortoise a database that it can't reach is one without migrations
-    return [step.migration.name for step in await _executor(connection()).plan([NEWEST])]
-
-
-async def check_schema() -> None:
-    """Raises OutOfDate unless the connected database has this release's schema, or one a release newer.
-
-    Each migration is a release of the schema, and leaves the release before it working: so processes are replaced one
-    by one while the others serve.
-    """
-    if lacking := await pending_migrations():
-        raise OutOfDate(f"The database lacks {', '.join(lacking)}: call `tessera migrate` first.")
-    _check_age(await _newer_migrations())
-
-
-def _check_age(newer: Sequence[str]) -> None:
-    if len(newer) > 1:
-        raise OutOfDate(
-            f"The database is {len(newer)} releases of the schema ahead ({', '.join(newer)}): start the Tessera that"
-            " migrated it, or the one before that."
-        )
-
-
-async def _newer_migrations() -> list[str]:
-    """What the connected database has that this release doesn't know."""
-    executor = _executor(connection())
-    await executor.loader.build_graph()
-    known = {key.name for key in executor.loader.graph.nodes}
-    return [key.name for key in await executor.recorder.applied_migrations() if key.name not in known]
-
-
-async def _take(migration: MigrationTarget, tables: State | None) -> State | None:
-    """Tortoise takes a migration and notes that it did in two transactions, which this makes one.
-
-    The tables are those that it finds, where that is known, and those that it leaves.
-    """
-    async with in_transaction(connection().connection_name) as whole:
-        executor = _executor(whole)
-        executor.tables = tables
-        await executor.migrate([migration])
-        return executor.tables
 
 
 async def possible_losses() -> list[str]:
@@ -316,55 +223,3 @@ def refusing_duplicates(sentence: str, path: Sequence[str] = ()) -> Iterator[Non
         yield
     except IntegrityError as error:
         raise Conflict(sentence, path) from error
-
-
-class Executor(MigrationExecutor):
-    """Tortoise's, which makes no models of the tables, since migrations are SQL, and takes several from where it is.
-
-    Otherwise an empty database takes three times as long.
-    """
-
-    tables: State | None = None
-
-    async def _project_state(self, applied: set[MigrationKey], *, upto: MigrationKey | None = None) -> State:  # noqa: ARG002  # Tortoise's signature
-        if self.tables is None:
-            self.tables = State(models={}, apps=StateApps(connections=ConnectionHandler()))
-            for key in self._full_plan():
-                if key in applied and (taken := self.loader.graph.nodes[key]):
-                    await taken.apply(self.tables, dry_run=True)
-        return self.tables
-
-
-def _executor(connection: BaseDBAsyncClient) -> Executor:
-    apps = {label: {**app, "default_connection": connection.connection_name} for label, app in APPS.items()}
-    return Executor(connection, apps)
-
-
-@asynccontextmanager
-async def _alone(connection: BaseDBAsyncClient) -> AsyncIterator[None]:
-    if isinstance(connection, SqliteClient):
-        async with _alone_in(Path(connection.filename).parent):
-            yield
-        return
-    # Held by a connection of its own: migrations begin transactions on others of the pool.
-    async with connection.acquire_connection() as holder:
-        await holder.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
-        try:
-            yield
-        finally:
-            await holder.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
-
-
-@asynccontextmanager
-async def _alone_in(folder: Path) -> AsyncIterator[None]:
-    """Of all processes that ask so; the lock goes with the process, and leaves nothing behind."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        await anyio.to_thread.run_sync(fcntl.flock, descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _sqlite_path(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:").removeprefix("//"))

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from gateway import clock, database
+from gateway import clock, database, migrating
 from gateway.errors import BadInput, LimitExceeded, TesseraError, Unauthenticated, Unavailable
 from gateway.metrics import Metrics
 from gateway.signing import Keyring
@@ -54,8 +54,8 @@ async def healthy(_: Request) -> Response:
 async def ready(_: Request) -> Response:
     """Whether calls can be served: the database is reached, and has the schema that the code needs."""
     try:
-        await database.in_time(database.check_schema())
-    except database.OutOfDate as error:
+        await database.in_time(migrating.check_schema())
+    except migrating.OutOfDate as error:
         raise Unavailable(error.message) from error
     return json_response({"status": "ready"})
 

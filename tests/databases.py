@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from gateway.database import migrate
+from gateway.migrating import migrate
 
 # Durable where the server is killed, not where the machine is; it halves the cost of a database.
 FOR_SPEED = ("fsync = off", "full_page_writes = off")

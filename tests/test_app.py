@@ -15,9 +15,10 @@ from structlog.testing import capture_logs
 
 from gateway import clock, housekeeping, keys, logs
 from gateway.app import assembled, create_app, running
-from gateway.database import OutOfDate, connected, connection, possible_losses
+from gateway.database import connected, connection, possible_losses
 from gateway.errors import Unavailable
 from gateway.events import EventLog
+from gateway.migrating import OutOfDate
 from gateway.permissions import Permission
 from gateway.settings import Settings
 from models import Event, IssuedKey, KeyState, Session
@@ -96,7 +97,7 @@ async def test_every_answer_tells_the_time_once(client: httpx2.AsyncClient, monk
     async def fail() -> list[str]:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("gateway.database.pending_migrations", fail)
+    monkeypatch.setattr("gateway.migrating.pending_migrations", fail)
     for path, status in [
         ("/healthz", 200),
         ("/readyz", 500),
@@ -136,7 +137,7 @@ async def test_a_fault_is_told_as_one_without_its_inside(
     async def fail() -> list[str]:
         raise RuntimeError("the database's password is 12345")
 
-    monkeypatch.setattr("gateway.database.pending_migrations", fail)
+    monkeypatch.setattr("gateway.migrating.pending_migrations", fail)
     answer = await client.get("/readyz")
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] in problem_of(answer)["detail"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.database import is_sqlite, pending_migrations
+from gateway.database import is_sqlite
+from gateway.migrating import pending_migrations
 from models import EventHead, User
 
 

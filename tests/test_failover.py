@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from gateway.database import BadDatabaseUrl, connected, migrate, postgres_credentials
+from gateway.database import BadDatabaseUrl, connected, postgres_credentials
+from gateway.migrating import migrate
 from models import Project, UsageRecord
 from tests.databases import own_postgres_server
 from tests.gatehouse import Gatehouse, gatehouse, settings_of

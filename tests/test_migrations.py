@@ -8,7 +8,8 @@ import signal
 import pytest
 from tortoise.migrations.recorder import MigrationRecorder
 
-from gateway.database import OutOfDate, check_schema, connection, migrate, pending_migrations
+from gateway.database import connection
+from gateway.migrating import OutOfDate, check_schema, migrate, pending_migrations
 from gateway.permissions import Permission
 from models import UsageRecord
 from tests import quick_starts

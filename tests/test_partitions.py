@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
-from gateway import clock, counting, database, partitions, reconcile, usage
+from gateway import clock, counting, database, migrating, partitions, reconcile, usage
 from gateway.counting import HOURS, Call
 from gateway.partitions import REST, WEEK_US, week_of
 from gateway.pricing import between, instant_of, micros
@@ -277,7 +277,7 @@ async def test_the_migration_keeps_every_call_its_id_and_the_next_id(database_ur
             await call(key, *(NOW - number * DAY for number in range(40)))
             columns = ("id", "key_id", "called_at", "units", "fraction")
             before = await UsageRecord.all().order_by("id").values_list(*columns)
-        assert await database.migrate(url) != []
+        assert await migrating.migrate(url) != []
         async with database.connected(url):
             assert await UsageRecord.all().order_by("id").values_list(*columns) == before
             assert REST not in await lying()

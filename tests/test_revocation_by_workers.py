@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway import notices
-from gateway.database import connected, migrate
+from gateway.database import connected
+from gateway.migrating import migrate
 from gateway.signing import Keyring
 from tests.gatehouse import Offer, offer
 from tests.mortal import SEED, chance

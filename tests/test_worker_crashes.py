@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
-from gateway.database import connected, migrate
+from gateway.database import connected
+from gateway.migrating import migrate
 from gateway.signing import Keyring
 from models import Event
 from tests import test_crashes as events
