@@ -40,7 +40,7 @@ class OutOfDate(TesseraError):
 
 @asynccontextmanager
 async def opened(url: str, limits: Limits = NO_LIMITS) -> AsyncIterator[None]:
-    """As `database.connected`, on a schema that `check_schema` takes; SQLite is brought to it. Raises OutOfDate, Unavailable."""
+    """`connected`, on a schema that `check_schema` takes; SQLite is brought to it. Raises OutOfDate, Unavailable."""
     with unavailable_when_down():
         if is_sqlite(url):
             await migrate(url)
