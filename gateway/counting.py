@@ -21,8 +21,9 @@ from gateway.statements import Parameters, Row, Statement, inserting, passed
 
 BATCH = 10_000
 COUNTS = ("requests", "refused", "units", "fraction")
-SQLITE_AT_ONCE = "INSERT INTO counted_at_once VALUES (?, ?, ?, ?, ?)"
+SQLITE_AT_ONCE = "INSERT INTO counted_at_once VALUES (?, ?, ?, ?, ?, ?)"
 RECORD = ("key_id", "called_at", "units", "fraction")
+SUMS = ("key_id", "requests", "units", "fraction")
 
 Record = tuple[str, int, int, int]  # a key, microseconds, units and fraction of the cost
 Counts = tuple[int, int, int, int]
@@ -105,39 +106,52 @@ def adding(dialect: str, bucket: Bucket, sums: Iterable[Counted]) -> Statement:
 
 
 def at_once(dialect: str, position: int | None, records: Sequence[Record]) -> Statement:
-    """All that counts calls, in one statement, which does nothing where the head of the event log is another.
+    """All that counts calls of one hour, in one statement, which does nothing where the event log's head is another.
 
     Without a position it may be any. PostgreSQL answers with the head that it saw. SQLite, whose connection was made
-    ready by `sqlite_at_once`, refuses the statement.
+    ready by `sqlite_at_once`, refuses the statement. What is added to hour, day and month is the same: it is passed
+    once.
     """
-    sums = dict(summed_up([(key_id, at, (1, 0, units, fraction)) for key_id, at, units, fraction in records]))
-    values = [position, *passed(dialect, records)]
-    for bucket in reversed(BUCKETS):
-        values += passed(dialect, _rows(sums[bucket]))
-    return Statement(
-        "INSERT INTO counted_at_once VALUES (?, ?, ?, ?, ?)" if dialect == "sqlite" else _at_once(), values
-    )
+    starts = [bucket.start_of(records[0][1]) for bucket in BUCKETS]
+    values = [position, *starts, *passed(dialect, records), *passed(dialect, _sums(records))]
+    return Statement(SQLITE_AT_ONCE if dialect == "sqlite" else _at_once(), values)
 
 
-def _tables() -> list[tuple[str, tuple[str, ...], str]]:
-    """Where calls are counted: each table, its columns, and what is done with a row that is there already."""
-    buckets = [(bucket.table, _columns(bucket), _on_conflict(bucket)) for bucket in reversed(BUCKETS)]
-    return [("usage_records", RECORD, ""), *buckets]
+def _sums(records: Iterable[Record]) -> list[Row]:
+    """What each key called, in the order in which rows are taken."""
+    sums: dict[str, tuple[int, int, int]] = {}
+    for key_id, _, units, fraction in records:
+        found = sums.get(key_id, (0, 0, 0))
+        sums[key_id] = found[0] + 1, found[1] + units, found[2] + fraction
+    return [
+        (key_id, requests, units + fraction // FRACTIONS_IN_UNIT, fraction % FRACTIONS_IN_UNIT)
+        for key_id, (requests, units, fraction) in sorted(sums.items())
+    ]
+
+
+def _writing(records: str, sums: str, starts: Sequence[str]) -> list[str]:
+    """What counts calls, in the order in which rows are taken, of where these are found and the buckets' starts."""
+    written = []
+    for bucket, start in zip(BUCKETS, starts, strict=True):
+        values = f"SELECT key_id, {start}, requests, 0, units, fraction FROM {sums} WHERE true"
+        written.append(f"INSERT INTO {bucket.table} ({', '.join(_columns(bucket))}) {values} {_on_conflict(bucket)}")
+    names = ", ".join(RECORD)
+    return [*written, f"INSERT INTO usage_records ({names}) SELECT {names} FROM {records}"]
 
 
 @cache
 def _at_once() -> str:
     """PostgreSQL carries out what a statement does beside its answer from the last to the first: days go first."""
     parameters = Parameters("postgres")
-    position = f"{parameters.place(None)}::bigint"
+    position, *starts = [f"{parameters.place(None)}::bigint" for _ in (None, *BUCKETS)]
+    records, sums = (f"({parameters.table(names, [names])}) AS passed CROSS JOIN good" for names in (RECORD, SUMS))
     parts = [
         "head AS (SELECT position FROM event_head WHERE id = 1)",
         f"good AS (SELECT FROM head WHERE {position} IS NULL OR position = {position})",
+        f"sums AS (SELECT passed.* FROM {sums})",
     ]
-    for table, columns, conflict in _tables():
-        names = ", ".join(columns)
-        rows = f"SELECT {names} FROM ({parameters.table(columns, [columns])}) AS passed CROSS JOIN good"
-        parts.append(f"{table}_written AS (INSERT INTO {table} ({names}) {rows} {conflict})")
+    writing = enumerate(reversed(_writing(records, "sums", starts)))
+    parts += [f"written_{number} AS ({statement})" for number, statement in writing]
     return f"WITH {', '.join(parts)} SELECT position FROM head"
 
 
@@ -146,21 +160,20 @@ def sqlite_at_once() -> Iterator[str]:
 
     Each step and each row lets another thread run Python, and has to wait for it to be let run again.
     """
-    yield (
-        "CREATE TEMP VIEW counted_at_once AS SELECT 0 AS position, '' AS usage_records, '' AS usage_hours,"
-        " '' AS usage_months, '' AS usage_days"
-    )
-    written = []
-    for table, columns, conflict in reversed(_tables()):
-        names = ", ".join(columns)
-        values = ", ".join(f"json_extract(value, '$[{index}]')" for index, _ in enumerate(columns))
-        rows = f"SELECT {values} FROM json_each(NEW.{table}) WHERE true"
-        written.append(f"INSERT INTO {table} ({names}) {rows} {conflict};")
+    starts = [bucket.column for bucket in BUCKETS]
+    columns = ", ".join(f"NULL AS {name}" for name in ("position", *starts, "records", "sums"))
+    yield f"CREATE TEMP VIEW counted_at_once AS SELECT {columns}"
+    records, sums = _of_json("NEW.records", RECORD), _of_json("NEW.sums", SUMS)
     yield (
         "CREATE TEMP TRIGGER counting_at_once INSTEAD OF INSERT ON counted_at_once BEGIN"
         " SELECT RAISE(ABORT, 'moved') FROM main.event_head WHERE id = 1 AND position <> NEW.position;"
-        f" {' '.join(written)} END"
+        f" {'; '.join(_writing(records, sums, [f'NEW.{start}' for start in starts]))}; END"
     )
+
+
+def _of_json(value: str, columns: Sequence[str]) -> str:
+    names = ", ".join(f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns))
+    return f"(SELECT {names} FROM json_each({value}))"
 
 
 def unrecording(dialect: str, record: Record) -> Statement:

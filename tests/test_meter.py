@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 import asyncpg
@@ -10,6 +12,7 @@ from tortoise.backends.asyncpg.client import AsyncpgDBClient
 
 from gateway import templates
 from gateway.contention import ATTEMPTS
+from gateway.counting import DAYS, HOURS, MONTHS
 from gateway.database import connection
 from gateway.errors import Unavailable
 from gateway.limits import LimitsWanted
@@ -18,10 +21,11 @@ from gateway.plane.admission import Admitted
 from gateway.plane.decisions import Denied
 from gateway.plane.ledger import AWAY, Head, Known, Ledger, Moved, Transaction
 from gateway.plane.meter import MOST_TRIES
+from gateway.pricing import micros
 from gateway.signing import Keyring
 from gateway.statements import Statement
 from gateway.usage import Totals
-from models import UsageHour, UsageRecord
+from models import UsageDay, UsageHour, UsageMonth, UsageRecord
 from tests.gatehouse import Offer, offer
 from tests.metering import House, Instant, opened, statuses
 from tests.planes import SILENCE, Call, plane
@@ -75,6 +79,26 @@ async def test_a_group_has_a_most_and_none_is_left_behind(house: House, monkeypa
     assert statuses(await asyncio.gather(first, *others)) == {200}
     assert house.ledger.transactions == 1 + 3
     assert (await house.counted()).requests == 26
+
+
+async def test_calls_that_wait_together_are_counted_each_in_its_own_hour_day_and_month(
+    either_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    midnight = datetime(2026, 4, 1, tzinfo=UTC)
+    first, waiting = await either_house.call_under_way(), []
+    for instant, quantity in ((micros(midnight) - 1, 3), (micros(midnight), 2), (micros(midnight) - 1, 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr("time.time_ns", partial(int, 1000 * instant))
+            waiting += await either_house.calls(quantity)
+    either_house.ledger.is_open.set()
+    assert statuses(await asyncio.gather(first, *waiting)) == {200}
+    key = either_house.offered.key.id
+    before, after = (micros(midnight) - 1, 4), (micros(midnight), 2)
+    for bucket, rows in ((HOURS, UsageHour), (DAYS, UsageDay), (MONTHS, UsageMonth)):
+        for instant, requests in (before, after):
+            place = {"key_id": key, bucket.column: bucket.start_of(instant)}
+            assert [row.requests for row in await rows.filter(**place)] == [requests]
+    assert await UsageRecord.filter(key_id=key, called_at__lte=micros(midnight)).count() == 6
 
 
 async def test_calls_one_after_another_have_a_transaction_each(house: House) -> None:

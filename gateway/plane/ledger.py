@@ -72,7 +72,7 @@ class Ledger(Protocol):
         """What the transaction returns, once it is durable. Raises Unavailable, and what the transaction raises."""
 
     async def count(self, known: Known, records: Sequence[Record]) -> None:
-        """Counts calls, where what they were decided by suffices. Raises Moved where it doesn't, and as `run`."""
+        """Counts calls of one hour, where what they were decided by suffices. Raises Moved where not, and as `run`."""
 
     async def close(self) -> None: ...
 

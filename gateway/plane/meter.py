@@ -76,6 +76,10 @@ class Waiting:
     decide: Decide
     done: asyncio.Future[Outcome]
 
+    @property
+    def hour(self) -> int:
+        return HOURS.start_of(self.call.called_at)
+
     def settle(self, outcome: Outcome) -> None:
         if not self.done.done():  # whoever asked may have gone
             self.done.set_result(outcome)
@@ -173,9 +177,17 @@ class Meter:
             self._arrived.clear()
             while self._waiting:
                 await self._gathering.enough(len(self._waiting))
-                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_GROUP))]
+                group = self._next_group()
                 await self._count_group(group)
                 self._gathering.expect(len(group) + len(self._waiting))
+
+    def _next_group(self) -> list[Waiting]:
+        """Those of one hour that wait, so that one statement adds the same to hours, days and months."""
+        hour = self._waiting[0].hour
+        group: list[Waiting] = []
+        while self._waiting and self._waiting[0].hour == hour and len(group) < MOST_IN_GROUP:
+            group.append(self._waiting.popleft())
+        return group
 
     async def _count_group(self, group: list[Waiting]) -> None:
         try:
