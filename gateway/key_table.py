@@ -13,6 +13,7 @@ from gateway.errors import BadInput
 from gateway.names import sought
 from gateway.pages import Listing, Page, Slice
 from gateway.permissions import Actor
+from gateway.prepared import Columns, narrows
 from gateway.pricing import Period, instant_of, micros
 from gateway.sealing import Sealer
 from models import IssuedKey, KeyState, User
@@ -28,11 +29,6 @@ class Column(StrEnum):
     TOTAL = "total"
 
 
-SHOWN = (
-    *("id", "name", "project_id", "template_id", "role_id", "user_id"),
-    *("state", "received_at", "expires_at", "revoked_at", "revoked_by_id"),
-)
-"""The columns that a page shows anything of."""
 BY_USAGE = frozenset({Column.REQUESTS, Column.TOTAL})
 
 
@@ -72,7 +68,6 @@ async def pages_of_projects(
     if len(listings) == 1:
         return {project_id: await pages.one(listing, part) for project_id, listing in listings.items()}
     found = await pages.of_each(_listing("", rows, query, sealer), "project_id", project_ids, part)
-    await _fetch_users([key for page in found.values() for key in page.rows])
     return {project_id: replace(page, cursor=listings[project_id].give_cursor) for project_id, page in found.items()}
 
 
@@ -82,22 +77,30 @@ def _listing(project_id: str, rows: QuerySet[IssuedKey], query: Query, sealer: S
     return Listing(lambda: rows, order, f"{project_id} {query.name}", sealer)
 
 
-async def _fetch_users(listed: Sequence[IssuedKey]) -> None:
-    users = await User.in_bulk({key.user_id for key in listed}, "id")
-    for key in listed:
-        key.user = users[key.user_id]
+def users_at_hand(page: Page[IssuedKey]) -> list[User]:
+    """The holders, as far as they were read with their keys."""
+    holders = [getattr(key, "user_at_hand", None) for key in page.rows]
+    return [holder for holder in holders if holder]
 
 
+@narrows(IssuedKey)
 async def pages_of_templates(
-    _: Actor, template_ids: Sequence[str], states: States, part: Slice, sealer: Sealer, now: datetime
+    _: Actor,
+    template_ids: Sequence[str],
+    states: States,
+    part: Slice,
+    sealer: Sealer,
+    now: datetime,
+    *,
+    columns: Columns = None,
 ) -> dict[str, Page[IssuedKey]]:
     """The newest first."""
 
     def rows() -> QuerySet[IssuedKey]:
         return _filtered(IssuedKey.all(), Query(states=states), now)
 
-    listing = Listing(rows, ("-id",), f"template keys {states}", sealer, SHOWN, is_all_of_name=states is None)
-    return await pages.of_each(listing, "template_id", template_ids, part)
+    listing = Listing(rows, ("-id",), f"template keys {states}", sealer, is_all_of_name=states is None)
+    return await pages.of_each(listing, "template_id", template_ids, part, columns)
 
 
 def of_viewer(actor: Actor, states: States, sealer: Sealer, now: datetime) -> Listing[IssuedKey]:

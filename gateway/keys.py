@@ -12,7 +12,7 @@ from gateway import audit, clock, events
 from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.permissions import GATEWAY, Actor, Permission, projects_with, require, require_caller
-from gateway.prepared import found_by_id, prepared
+from gateway.prepared import Columns, found_by_id, narrows, shown
 from gateway.signing import Keyring, key_header, seconds
 from models import IssuedKey, KeyGeneration, KeyRequest, KeyState, SigningKey, Template, User
 from models.fields import named
@@ -39,8 +39,9 @@ async def visible(actor: Actor, key_ids: Sequence[str]) -> dict[str, IssuedKey]:
     return {key.id: key for key in await visible_to(actor).filter(id__in=key_ids)}
 
 
-async def by_id(_: Actor, key_ids: Sequence[str]) -> dict[str, IssuedKey]:
-    return await found_by_id(IssuedKey, key_ids)
+@narrows(IssuedKey)
+async def by_id(_: Actor, key_ids: Sequence[str], *, columns: Columns = None) -> dict[str, IssuedKey]:
+    return await found_by_id(IssuedKey, key_ids, columns)
 
 
 async def by_request(actor: Actor, request_ids: Sequence[str]) -> dict[str, IssuedKey]:
@@ -60,7 +61,7 @@ async def living_of_viewer(actor: Actor, template_ids: Sequence[str]) -> dict[st
     return {key.template_id: key for key in await _living(actor, list(template_ids), clock.now())}
 
 
-@prepared
+@shown
 def _living(actor: Actor, template_ids: list[str], now: datetime) -> QuerySet[IssuedKey]:
     return held_by(actor).filter(in_states(LIVING, now), template_id__in=template_ids)
 

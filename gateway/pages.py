@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import Any, Generic, TypeVar
 
 from tortoise.expressions import Q, RawSQL
@@ -17,7 +17,8 @@ from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
 from gateway.errors import BadInput
-from gateway.prepared import Built, built, rows_of, rows_once
+from gateway.prepared import Built, Columns, built, narrowed, rows_of, rows_once
+from gateway.rows import Light, light_rows
 from gateway.sealing import Sealer, Unsealable
 
 LARGEST = 100
@@ -75,8 +76,6 @@ class Listing(Generic[Row]):
     order: tuple[str, ...]
     name: str
     sealer: Sealer
-    shown: tuple[str, ...] = ()
-    """The columns that are read for the pages of many parents; all unless some are named."""
     is_all_of_name: bool = False
     """Whether the rows depend on nothing but the name, so that one statement serves all of that name."""
 
@@ -122,11 +121,13 @@ async def one(listing: Listing[Row], part: Slice) -> Page[Row]:
     return listing.page(list(rows), part, lambda: _count(listing.rows()))
 
 
-async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> dict[str, Page[Row]]:
+async def of_each(
+    listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, columns: Columns = None
+) -> dict[str, Page[Row]]:
     """The same page of the list of each parent (a column that refers to them), in one statement for any number."""
     counts = _Once(lambda: count_each(listing.rows(), parent, parent_ids))
     grouped: dict[str, list[Row]] = defaultdict(list)
-    for row in await _rows_of_each(listing, parent, parent_ids, part):
+    for row in await _rows_of_each(listing, parent, parent_ids, part, columns):
         grouped[getattr(row, parent)].append(row)
 
     def page(parent_id: str) -> Page[Row]:
@@ -138,12 +139,14 @@ async def of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str],
     return {parent_id: page(parent_id) for parent_id in parent_ids}
 
 
-async def _rows_of_each(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> list[Row]:
+async def _rows_of_each(
+    listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, columns: Columns
+) -> list[Row]:
     """The first rows of each parent, one more than a page has, in the slice's direction."""
     if listing.is_all_of_name and part.after is None and part.before is None:
-        ranked = _Ranked(listing.name, listing.order, parent, part, listing)
+        ranked = _Ranked(listing.name, listing.order, parent, part, columns, listing)
         return await rows_of(ranked, list(parent_ids))
-    return await rows_once(_ranked(listing, parent, parent_ids, part))
+    return await rows_once(_ranked(listing, parent, parent_ids, part, columns))
 
 
 @dataclass(frozen=True)
@@ -154,24 +157,25 @@ class _Ranked(Generic[Row]):
     order: tuple[str, ...]
     parent: str
     part: Slice
+    columns: Columns
     listing: Listing[Row] = field(compare=False)
 
     def __call__(self, parent_ids: list[str]) -> Built:
-        return _ranked(self.listing, self.parent, parent_ids, self.part)
+        return _ranked(self.listing, self.parent, parent_ids, self.part, self.columns)
 
 
-def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice) -> Built:
+def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, columns: Columns) -> Built:
     model, direction = listing.rows().model, listing.direction(part)
     table = model._meta.db_table
     order = ", ".join(f"{_in_sql(table, c.lstrip('-'))} {'DESC' if c.startswith('-') else 'ASC'}" for c in direction)
     place = RawSQL(f"ROW_NUMBER() OVER (PARTITION BY {_in_sql(table, parent)} ORDER BY {order})")
-    wanted = listing.between(part).filter(**{f"{parent}__in": parent_ids})
-    if listing.shown:
-        wanted = wanted.only(*listing.shown)
+    found = listing.between(part).filter(**{f"{parent}__in": parent_ids})
+    shown = columns or tuple(model._meta.fields_db_projection)
+    wanted = narrowed(found, shown, parent, *(column.lstrip("-") for column in listing.order))
     numbered = wanted.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
-    sql, values, _ = built(numbered, model)
+    sql, values, _ = built(numbered, None)
     ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text
-    return Built(ranked, values, model)
+    return Built(ranked, values, partial(light_rows, model))
 
 
 async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]) -> dict[str, int]:
@@ -211,7 +215,7 @@ def take(sealer: Sealer, name: str, cursor: str) -> Values:
 
 
 def _value(row: Model, column: str) -> Any:
-    return reduce(getattr, column.split("__"), row)
+    return getattr(row, column) if isinstance(row, Light) else reduce(getattr, column.split("__"), row)
 
 
 def _in_sql(table: str, column: str) -> str:

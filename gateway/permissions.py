@@ -1,8 +1,9 @@
 """Who may do what: the whole policy, in one table."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import SimpleNamespace
@@ -62,6 +63,15 @@ class Rights:
         return self.is_own or not SEEING.isdisjoint(self.project)
 
 
+class KnownRights:
+    """Those of one actor in one operation."""
+
+    def __init__(self) -> None:
+        self.by_project: dict[str, Rights] = {}
+        self.lock = asyncio.Lock()
+        """Held while some are asked for, which others may be about to ask for."""
+
+
 NO_RIGHTS = Rights()
 NO_KEY = (None, None, None)
 
@@ -77,6 +87,8 @@ class Actor:
     token: str | None = field(default=None, repr=False)
     ends_at: datetime | None = None
     """When the token ends, if nobody ends it before."""
+    known: "KnownRights | None" = field(default=None, repr=False, compare=False)
+    """What was found already while one operation reads; None where each look is to be a new one."""
 
     @property
     def user_id(self) -> str | None:
@@ -104,6 +116,10 @@ class Actor:
         user: Any = SimpleNamespace(id=user_id) if user_id else None
         key: Any = SimpleNamespace(id=key_id, project_id=project_id, role_id=role_id) if key_id else None
         return cls(user=user, issued_key=key)
+
+    def reading(self) -> Self:
+        """The actor in one operation that reads: what may be done on a project is asked once."""
+        return replace(self, known=KnownRights())
 
     def require_user(self) -> User:
         if self.user is None:
@@ -207,8 +223,22 @@ async def rights_on(actor: Actor, project_id: str) -> Rights:
 
 
 async def rights_on_all(actor: Actor, project_ids: Iterable[str]) -> dict[str, Rights]:
-    """What the actor may do on each of the projects, in one statement."""
-    wanted = list(set(project_ids))
+    """What the actor may do on each of the projects, in one statement at most."""
+    wanted = set(project_ids)
+    if actor.known is None:
+        return await _rights_found(actor, list(wanted))
+    async with actor.known.lock:
+        if missing := [id for id in wanted if id not in actor.known.by_project]:
+            actor.known.by_project.update(await _rights_found(actor, missing))
+    return {id: actor.known.by_project[id] for id in wanted}
+
+
+async def seen_of(actor: Actor, project_ids: Iterable[str]) -> set[str]:
+    """Those of the projects that the actor may see."""
+    return {id for id, rights in (await rights_on_all(actor, project_ids)).items() if rights.see_project}
+
+
+async def _rights_found(actor: Actor, wanted: list[str]) -> dict[str, Rights]:
     found: dict[str, dict[str | None, set[Permission]]] = defaultdict(lambda: defaultdict(set))
     owned = set()
     for project_id, node_id, permission, is_owner, node_deleted_at in await _grants(actor, wanted):

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, S
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from itertools import count, zip_longest
 from typing import Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
@@ -26,7 +26,7 @@ from tortoise.context import require_context
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
-from gateway.rows import maker
+from gateway.rows import Make, light_rows, models
 from models.fields import all_askable, askable
 
 KEPT = 1000
@@ -35,6 +35,7 @@ FIRST_STAND_IN = datetime(1000, 1, 1, tzinfo=UTC)
 
 Parameters = ParamSpec("Parameters")
 Row = TypeVar("Row", bound=Model)
+Batch = TypeVar("Batch", bound=Callable[..., Any])
 
 
 class Caller(Protocol):
@@ -47,19 +48,25 @@ class Caller(Protocol):
     def standing_in(cls, ids: Sequence[str | None]) -> Self: ...
 
 
+Making = Callable[[str, tuple[str, ...]], Make]
+"""What makes rows of a dialect's, by their columns."""
+Columns = tuple[str, ...] | None
+"""Those of a table that will be read, `reference__name` for what it refers to; None for all."""
+
+
 class Built(NamedTuple):
-    """A statement, what fills it in, and the model of its rows; without one they stay as the driver gives them."""
+    """A statement, what fills it in, and what makes its rows; without that they stay as the driver gives them."""
 
     sql: str
     values: Sequence[Any]
-    model: type[Model] | None
+    making: Making | None
 
 
-def built(query: Any, model: type[Model] | None) -> Built:
+def built(query: Any, making: Making | None) -> Built:
     """What Tortoise would send."""
     query.sql()  # builds the statement, whose parameters the next line has
     sql, values = query.query.get_parameterized_sql()
-    return Built(sql, values, model)
+    return Built(sql, values, making)
 
 
 def prepared(build: Callable[Parameters, QuerySet[Row]]) -> Callable[Parameters, Awaitable[list[Row]]]:
@@ -67,9 +74,34 @@ def prepared(build: Callable[Parameters, QuerySet[Row]]) -> Callable[Parameters,
 
     @wraps(build)
     async def read(*arguments: Parameters.args, **_: Parameters.kwargs) -> list[Row]:
-        return await rows_of(_of_model, build, *arguments)
+        return await rows_of(_of_models, build, *arguments)
 
     return read
+
+
+def shown(build: Callable[Parameters, QuerySet[Row]]) -> Callable[Parameters, Awaitable[list[Row]]]:
+    """As `prepared`, of rows that are only shown: light ones, which stand for their models."""
+
+    @wraps(build)
+    async def read(*arguments: Parameters.args, **_: Parameters.kwargs) -> list[Row]:
+        return await rows_of(_of_light_rows, build, *arguments)
+
+    return read
+
+
+def narrowed(rows: QuerySet[Row], columns: Columns, *more: str) -> QuerySet[Row]:
+    """The rows with these columns and more of their own table, and no others."""
+    return rows if columns is None else rows.only(*sorted({*columns, *more}))
+
+
+def narrows(model: type[Model]) -> Callable[[Batch], Batch]:
+    """Says of a batch that it finds rows of this model, and takes `columns` where not all of them will be read."""
+
+    def declare(batch: Batch) -> Batch:
+        batch.narrows = model  # type: ignore[attr-defined]  # told beside it, for whoever knows what will be read
+        return batch
+
+    return declare
 
 
 def prepared_values(build: Callable[Parameters, Any]) -> Callable[Parameters, Awaitable[list[Any]]]:
@@ -82,19 +114,26 @@ def prepared_values(build: Callable[Parameters, Any]) -> Callable[Parameters, Aw
     return read
 
 
-async def found_by_id(model: type[Row], ids: Iterable[str]) -> dict[str, Row]:
-    """Those that there are, by their ids."""
-    return {row.pk: row for row in await _by_id(model, list(ids))}
+async def found_by_id(model: type[Row], ids: Iterable[str], columns: Columns = None) -> dict[str, Row]:
+    """Those that there are, to be shown, by their ids."""
+    return {row.id: row for row in await _by_id(model, list(ids), columns)}  # type: ignore[attr-defined]  # of every model
 
 
-@prepared
-def _by_id(model: type[Row], ids: list[str]) -> QuerySet[Row]:
-    return model.filter(id__in=ids)
+@shown
+def _by_id(model: type[Row], ids: list[str], columns: Columns) -> QuerySet[Row]:
+    return narrowed(model.filter(id__in=ids), columns, "id")
 
 
-def _of_model(build: Callable[..., QuerySet[Any]], *arguments: Any) -> Built:
+def _of_models(build: Callable[..., QuerySet[Any]], *arguments: Any) -> Built:
     queryset = build(*arguments)
-    return built(queryset, queryset.model)
+    model: type[Model] = queryset.model
+    return built(queryset, partial(models, model))
+
+
+def _of_light_rows(build: Callable[..., QuerySet[Any]], *arguments: Any) -> Built:
+    queryset = build(*arguments)
+    model: type[Model] = queryset.model
+    return built(queryset, partial(light_rows, model))
 
 
 def _of_values(build: Callable[..., Any], *arguments: Any) -> Built:
@@ -109,18 +148,18 @@ async def rows_of(build: Callable[..., Built], *arguments: Any) -> list[Any]:
     shapes = tuple([_noted(argument, given, dialect) for argument in arguments])
     statement = _statement(dialect, build, shapes)
     _, rows = await database.execute_query(statement.sql, statement.filled(given))
-    return _made(dialect, statement.model, rows)
+    return _made(dialect, statement.making, rows)
 
 
 async def rows_once(statement: Built) -> list[Any]:
     """The rows of a statement that isn't kept."""
     database = require_context().db()
     _, rows = await database.execute_query(statement.sql, list(statement.values))
-    return _made(database.capabilities.dialect, statement.model, rows)
+    return _made(database.capabilities.dialect, statement.making, rows)
 
 
-def _made(dialect: str, model: type[Model] | None, rows: Sequence[Any]) -> list[Any]:
-    return maker(dialect, model, tuple(rows[0].keys()))(rows) if rows and model else list(rows)
+def _made(dialect: str, making: Making | None, rows: Sequence[Any]) -> list[Any]:
+    return making(dialect, tuple(rows[0].keys()))(rows) if rows and making else list(rows)
 
 
 class _Filled(Enum):
@@ -160,7 +199,7 @@ class _Statement:
     sql: str
     places: Sequence[tuple[int | None, Any]]
     """What stands at each place: what was given, by its number, or else a value."""
-    model: type[Model] | None
+    making: Making | None
 
     def filled(self, given: Sequence[Any]) -> list[Any]:
         return [value if number is None else given[number] for number, value in self.places]
@@ -169,7 +208,7 @@ class _Statement:
 @lru_cache(KEPT)
 def _statement(dialect: str, build: Callable[..., Built], shapes: tuple[Hashable, ...]) -> _Statement:
     numbers = count()
-    sql, values, model = build(*[_stand_in(shape, numbers) for shape in shapes])
+    sql, values, making = build(*[_stand_in(shape, numbers) for shape in shapes])
     parts, marks = PLACE[dialect].split(sql), PLACE[dialect].findall(sql)
     lists = {index for index, shape in _numbered(shapes) if shape is _Filled.IDS}
     places = [(_number(value), value) for value in values]
@@ -178,7 +217,7 @@ def _statement(dialect: str, build: Callable[..., Built], shapes: tuple[Hashable
             parts[index], marks[index], parts[index + 1] = _any_of(
                 dialect, parts[index], marks[index], parts[index + 1]
             )
-    return _Statement("".join(map("".join, zip_longest(parts, marks, fillvalue=""))), places, model)
+    return _Statement("".join(map("".join, zip_longest(parts, marks, fillvalue=""))), places, making)
 
 
 def _any_of(dialect: str, before: str, mark: str, after: str) -> tuple[str, str, str]:

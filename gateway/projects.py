@@ -13,8 +13,8 @@ from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Invalid, NotFound, require_version
 from gateway.names import checked_name, checked_text, sought
 from gateway.pages import Listing, Page, Slice, of_each
-from gateway.permissions import EVERYTHING, Actor, projects_seen, require, require_caller
-from gateway.prepared import found_by_id, prepared
+from gateway.permissions import EVERYTHING, Actor, projects_seen, require, require_caller, seen_of
+from gateway.prepared import Columns, found_by_id, narrowed, narrows, shown
 from gateway.sealing import Sealer
 from gateway.upstreams import checked_upstream_url
 from models import Grant, IssuedKey, KeyRequest, Member, MemberRole, Project, ProjectNode, RequestState, Role, Template
@@ -51,17 +51,20 @@ def visible_to(actor: Actor) -> QuerySet[Project]:
     return Project.filter(deleted_at=None, id__in=projects_seen(actor))
 
 
-async def visible(actor: Actor, project_ids: Sequence[str]) -> dict[str, Project]:
-    return {project.id: project for project in await _visible(actor, list(project_ids))}
+@narrows(Project)
+async def visible(actor: Actor, project_ids: Sequence[str], *, columns: Columns = None) -> dict[str, Project]:
+    seen = await seen_of(actor, project_ids)
+    return {project.id: project for project in await _living(list(seen), columns)} if seen else {}
 
 
-@prepared
-def _visible(actor: Actor, project_ids: list[str]) -> QuerySet[Project]:
-    return visible_to(actor).filter(id__in=project_ids)
+@shown
+def _living(project_ids: list[str], columns: Columns) -> QuerySet[Project]:
+    return narrowed(Project.filter(id__in=project_ids, deleted_at=None), columns, "id")
 
 
-async def by_id(_: Actor, project_ids: Sequence[str]) -> dict[str, Project]:
-    return await found_by_id(Project, project_ids)
+@narrows(Project)
+async def by_id(_: Actor, project_ids: Sequence[str], *, columns: Columns = None) -> dict[str, Project]:
+    return await found_by_id(Project, project_ids, columns)
 
 
 def listing(actor: Actor, search: str, sealer: Sealer) -> Listing[Project]:

@@ -14,7 +14,7 @@ from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.names import checked_text
 from gateway.pages import Listing, Page, Slice, count_each, of_each
 from gateway.permissions import Actor, Permission, projects_with, require, require_caller, rights_on
-from gateway.prepared import found_by_id, prepared
+from gateway.prepared import Columns, found_by_id, narrows, shown
 from gateway.sealing import Sealer
 from gateway.signing import Keyring
 from models import Grant, IssuedKey, KeyRequest, RequestState, Role, Template, User
@@ -42,8 +42,9 @@ async def visible(actor: Actor, request_ids: Sequence[str]) -> dict[str, KeyRequ
     return {request.id: request for request in await visible_to(actor).filter(id__in=request_ids)}
 
 
-async def by_id(_: Actor, request_ids: Sequence[str]) -> dict[str, KeyRequest]:
-    return await found_by_id(KeyRequest, request_ids)
+@narrows(KeyRequest)
+async def by_id(_: Actor, request_ids: Sequence[str], *, columns: Columns = None) -> dict[str, KeyRequest]:
+    return await found_by_id(KeyRequest, request_ids, columns)
 
 
 async def latest_of_viewer(actor: Actor, template_ids: Sequence[str]) -> dict[str, KeyRequest]:
@@ -53,7 +54,7 @@ async def latest_of_viewer(actor: Actor, template_ids: Sequence[str]) -> dict[st
     return {request.template_id: request for request in await _latest(actor.user.id, list(template_ids))}
 
 
-@prepared
+@shown
 def _latest(user_id: str, template_ids: list[str]) -> QuerySet[KeyRequest]:
     own = KeyRequest.filter(user_id=user_id, template_id__in=template_ids)
     latest = own.annotate(latest=Max("id")).group_by("template_id").values("latest")
@@ -64,22 +65,24 @@ async def pending_counts(_: Actor, template_ids: Sequence[str]) -> dict[str, int
     return await count_each(KeyRequest.filter(state=RequestState.PENDING), "template_id", template_ids)
 
 
+@narrows(KeyRequest)
 async def pages_of_templates(
-    _: Actor, template_ids: Sequence[str], states: States, part: Slice, sealer: Sealer
+    _: Actor, template_ids: Sequence[str], states: States, part: Slice, sealer: Sealer, *, columns: Columns = None
 ) -> dict[str, Page[KeyRequest]]:
     """The newest first."""
     name = f"template requests {states}"
     listing = Listing(lambda: _in(states, KeyRequest.all()), ("-id",), name, sealer, is_all_of_name=True)
-    return await of_each(listing, "template_id", template_ids, part)
+    return await of_each(listing, "template_id", template_ids, part, columns)
 
 
+@narrows(KeyRequest)
 async def pages_of_projects(
-    _: Actor, project_ids: Sequence[str], states: States, part: Slice, sealer: Sealer
+    _: Actor, project_ids: Sequence[str], states: States, part: Slice, sealer: Sealer, *, columns: Columns = None
 ) -> dict[str, Page[KeyRequest]]:
     """The oldest first."""
     name = f"project requests {states}"
     listing = Listing(lambda: _in(states, KeyRequest.all()), ("id",), name, sealer, is_all_of_name=True)
-    return await of_each(listing, "project_id", project_ids, part)
+    return await of_each(listing, "project_id", project_ids, part, columns)
 
 
 def of_viewer(actor: Actor, states: States, sealer: Sealer) -> Listing[KeyRequest]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
-from tortoise.expressions import Q, Subquery
+from tortoise.expressions import Q
 from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
@@ -14,14 +14,15 @@ from gateway import clock, events
 from gateway.database import refusing_duplicates
 from gateway.errors import Conflict, Invalid, NotFound, require_version
 from gateway.names import checked_name, checked_text
-from gateway.permissions import ON_NODES, PUBLIC, Actor, Permission, projects_seen, require, require_caller
-from gateway.prepared import found_by_id, prepared
+from gateway.permissions import ON_NODES, PUBLIC, Actor, Permission, projects_seen, require, require_caller, seen_of
+from gateway.prepared import Columns, found_by_id, narrowed, narrows, prepared, prepared_values, shown
 from gateway.pricing import checked_coefficient
 from models import Grant, IssuedKey, KeyState, MemberRole, ProjectNode, Role, Template
 from models.fields import named
 
 TAKEN = "The project has a role of this name."
 UNKNOWN = "There is no such role."
+OF_GRANTS = ("id", "role_id", "permission", "node_id", "role__id", "role__project_id")
 
 Given = TypeVar("Given")
 Grantable = tuple[str | None, Permission]
@@ -68,29 +69,31 @@ async def visible(actor: Actor, role_ids: Sequence[str]) -> dict[str, Role]:
     return {role.id: role for role in await seen}
 
 
-async def by_id(_: Actor, role_ids: Sequence[str]) -> dict[str, Role]:
-    return await found_by_id(Role, role_ids)
+@narrows(Role)
+async def by_id(_: Actor, role_ids: Sequence[str], *, columns: Columns = None) -> dict[str, Role]:
+    return await found_by_id(Role, role_ids, columns)
 
 
-async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list[Role]]:
+@narrows(Role)
+async def by_project(actor: Actor, project_ids: Sequence[str], *, columns: Columns = None) -> dict[str, list[Role]]:
     """The roles of each project, the oldest, which is the owner's, first; none of a project that may not be seen."""
     roles: dict[str, list[Role]] = {project_id: [] for project_id in project_ids}
-    for role in await _of_projects(actor, list(project_ids)):
+    for role in await _of_projects(list(await seen_of(actor, project_ids)), columns):
         roles[role.project_id].append(role)
     return roles
 
 
-@prepared
-def _of_projects(actor: Actor, project_ids: list[str]) -> QuerySet[Role]:
-    seen = Role.filter(deleted_at=None, project_id__in=projects_seen(actor)).filter(project_id__in=project_ids)
-    return seen.order_by("id")
+@shown
+def _of_projects(project_ids: list[str], columns: Columns) -> QuerySet[Role]:
+    living = Role.filter(project_id__in=project_ids, deleted_at=None)
+    return narrowed(living, columns, "id", "project_id").order_by("id")
 
 
 async def granted(actor: Actor, role_ids: Sequence[str]) -> dict[str, Granted]:
-    """What each role permits, in one statement; nothing to one who neither sees its project nor holds a key with it."""
+    """What each role permits; nothing to one who neither sees its project nor holds a key with it."""
     permissions: dict[str, set[str]] = defaultdict(set)
     on_nodes: dict[str, dict[ProjectNode, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for grant in await _grants(actor, list(role_ids)):
+    for grant in await _shown_to(actor, await _grants(list(role_ids))):
         if grant.node is None:
             permissions[grant.role_id].add(grant.permission)
         elif grant.node.deleted_at is None:
@@ -104,10 +107,23 @@ async def granted(actor: Actor, role_ids: Sequence[str]) -> dict[str, Granted]:
 
 
 @prepared
-def _grants(actor: Actor, role_ids: list[str]) -> QuerySet[Grant]:
-    held = IssuedKey.filter(user_id=actor.user_id, state__in=(KeyState.ACTIVE, KeyState.SUSPENDED))
-    shown = Q(role__project_id__in=projects_seen(actor)) | Q(role_id__in=Subquery(held.values("role_id")))
-    return Grant.filter(role_id__in=role_ids).filter(shown).select_related("node").order_by("node_id")
+def _grants(role_ids: list[str]) -> QuerySet[Grant]:
+    of_nodes = [f"node__{column}" for column in ProjectNode._meta.fields_db_projection]
+    shown = Grant.filter(role_id__in=role_ids).only(*OF_GRANTS, *of_nodes)
+    return shown.order_by("node_id")
+
+
+async def _shown_to(actor: Actor, grants: Sequence[Grant]) -> list[Grant]:
+    seen = await seen_of(actor, {grant.role.project_id for grant in grants})
+    hidden = {grant.role_id for grant in grants if grant.role.project_id not in seen}
+    held = {row[0] for row in await _held(actor.user_id, list(hidden))} if hidden and actor.user_id else set()
+    return [grant for grant in grants if grant.role_id not in hidden or grant.role_id in held]
+
+
+@prepared_values
+def _held(user_id: str, role_ids: list[str]) -> Any:
+    held = IssuedKey.filter(user_id=user_id, role_id__in=role_ids, state__in=(KeyState.ACTIVE, KeyState.SUSPENDED))
+    return held.distinct().values_list("role_id")
 
 
 def _in_order(permissions: Iterable[str]) -> list[Permission]:

@@ -1,13 +1,14 @@
-"""Rows of the database made into models, by a function that is written once for the columns that they have.
+"""Rows of the database made into objects, by a function that is written once for the columns that they have.
 
-The ORM asks of each value of each row what is to be done with it; here that is asked once. What comes out is the same.
+The ORM asks of each value of each row what is to be done with it; here that is asked once. What comes out are its
+models, or, for what is only shown, light rows: tuples with the model's attributes by name, as far as they were read.
 """
 
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, ClassVar
 
 from tortoise.fields import DatetimeField, Field
 from tortoise.models import Model
@@ -18,14 +19,56 @@ Path = tuple[str, ...]
 """The references that lead from a row to one that was read with it; to itself, none."""
 
 
+class Light:
+    """A row that is only shown, a named tuple of its columns; those of what it refers to read `reference__name`."""
+
+    __slots__ = ()
+    model: ClassVar[type[Model]]
+
+
+def model_of(row: type) -> type:
+    """The model whose rows these are; of any other class, itself."""
+    return row.model if issubclass(row, Light) else row
+
+
 @lru_cache(1024)
-def maker(dialect: str, model: type[Model], columns: tuple[str, ...]) -> Make:
+def light_rows(model: type[Model], dialect: str, columns: tuple[str, ...]) -> Make:
+    """What makes light rows of rows with these columns, as `models` has them."""
+    places = [_place(model, column) for column in columns]
+    name = f"Light{model.__name__}"
+    named_tuple: Any = namedtuple  # by any name
+    fields = named_tuple(name, ["__".join((*path, name)) for path, name in places])
+    new: Convert = partial(tuple.__new__, type(name, (fields, Light), {"__slots__": (), "model": model}))
+    conversions = [_conversion(dialect, _referred_to(model, path), name) for path, name in places]
+    return _converting(new, conversions) if any(conversions) else lambda rows: [*map(new, rows)]
+
+
+def _converting(new: Convert, conversions: list[Convert | None]) -> Make:
+    names: dict[str, Any] = {"new": new}
+    values = []
+    for index, convert in enumerate(conversions):
+        names[f"convert_{index}"] = convert
+        values.append(f"None if _{index} is None else convert_{index}(_{index})" if convert else f"_{index}")
+    variables = "".join(f"_{index}, " for index in range(len(conversions)))
+    exec(f"def make(rows): return [new(({', '.join(values)},)) for {variables}in rows]", names)  # noqa: S102  # our own text
+    make: Make = names["make"]
+    return make
+
+
+def _place(model: type[Model], column: str) -> tuple[Path, str]:
+    """Where a column that Tortoise calls so stands: `name`, or `table__reference.name`."""
+    prefix, _, name = column.rpartition(".")
+    references = prefix.removeprefix(model._meta.db_table).removeprefix("__")
+    return tuple(references.split("__")) if references else (), name
+
+
+@lru_cache(1024)
+def models(model: type[Model], dialect: str, columns: tuple[str, ...]) -> Make:
     """What makes models of rows with these columns, as Tortoise calls them: `name`, or `table__reference.name`."""
     variables: defaultdict[Path, dict[str, str]] = defaultdict(dict)
     for index, column in enumerate(columns):
-        prefix, _, name = column.rpartition(".")
-        references = prefix.removeprefix(model._meta.db_table).removeprefix("__")
-        variables[tuple(references.split("__")) if references else ()][name] = f"_{index}"
+        path, name = _place(model, column)
+        variables[path][name] = f"_{index}"
     writing = _Writing(dialect)
     for path in sorted(variables, key=len):
         writing.row(path, _referred_to(model, path), variables[path])
@@ -105,6 +148,8 @@ def _indented(lines: Iterable[str]) -> list[str]:
 def _conversion(dialect: str, model: type[Model], column: str) -> Convert | None:
     """What Tortoise would do with a value of this column that isn't null; None for nothing."""
     meta = model._meta
+    if column not in meta.fields_db_projection_reverse:  # made by the statement
+        return None
     field: Field[Any] = meta.fields_map[meta.fields_db_projection_reverse[column]]
     if isinstance(field, DatetimeField):
         return None if dialect == "postgres" else _instant  # asyncpg's are of UTC already

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypedDict, TypeVar
 
-from tortoise.expressions import F, Q, Subquery
+from tortoise.expressions import F
 from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
@@ -15,14 +14,14 @@ from gateway.database import refusing_duplicates
 from gateway.errors import Invalid, LimitExceeded, NotFound, require_version, within
 from gateway.limits import LimitsWanted, replace_limits
 from gateway.names import checked_name, checked_text
-from gateway.permissions import Actor, projects_seen, require, require_caller
-from gateway.prepared import found_by_id, prepared
+from gateway.permissions import Actor, projects_seen, require, require_caller, seen_of
+from gateway.prepared import Columns, found_by_id, narrowed, narrows, shown
 from gateway.pricing import checked_price
 from models import Project, ProjectNode, Role, Template, TemplateField
 from models.fields import named
 
 MOST_TEMPLATES, MOST_FIELDS = 1000, 50
-SHOWN_OF_FIELDS = ("id", "template_id", "name", "description", "version", "value", "node__id", "node__upstream_id")
+SHOWN_OF_FIELDS = ("id", "template_id", "name", "description", "version", "value", "node__upstream_id")
 UNKNOWN, UNKNOWN_FIELD = "There is no such API key template.", "There is no such information field."
 TAKEN, FIELD_TAKEN = "The project has a template of this name.", "The template has a field of this name."
 
@@ -75,54 +74,63 @@ async def visible(actor: Actor, template_ids: Sequence[str]) -> dict[str, Templa
 
 
 async def visible_fields(actor: Actor, field_ids: Sequence[str]) -> dict[str, TemplateField]:
+    return {field.id: field for field in await _visible_fields(actor, list(field_ids))}
+
+
+@shown
+def _visible_fields(actor: Actor, field_ids: list[str]) -> QuerySet[TemplateField]:
     seen = TemplateField.filter(id__in=field_ids, deleted_at=None, template__deleted_at=None)
-    found = await seen.filter(template__project_id__in=projects_seen(actor)).select_related("node")
-    return {field.id: field for field in found}
+    return seen.filter(template__project_id__in=projects_seen(actor)).only(*SHOWN_OF_FIELDS)
 
 
-async def by_id(_: Actor, template_ids: Sequence[str]) -> dict[str, Template]:
-    return await found_by_id(Template, template_ids)
+@narrows(Template)
+async def by_id(_: Actor, template_ids: Sequence[str], *, columns: Columns = None) -> dict[str, Template]:
+    return await found_by_id(Template, template_ids, columns)
 
 
-async def by_project(actor: Actor, project_ids: Sequence[str]) -> dict[str, list[Template]]:
+@narrows(Template)
+async def by_project(actor: Actor, project_ids: Sequence[str], *, columns: Columns = None) -> dict[str, list[Template]]:
     """The templates of each project in their order; none of a project that may not be seen."""
     templates: dict[str, list[Template]] = {project_id: [] for project_id in project_ids}
-    for template in await _of_projects(actor, list(project_ids)):
+    for template in await _of_projects(list(await seen_of(actor, project_ids)), columns):
         templates[template.project_id].append(template)
     return templates
 
 
-@prepared
-def _of_projects(actor: Actor, project_ids: list[str]) -> QuerySet[Template]:
-    seen = Template.filter(deleted_at=None, project_id__in=projects_seen(actor)).filter(project_id__in=project_ids)
-    return seen.order_by("position", "id")
+@shown
+def _of_projects(project_ids: list[str], columns: Columns) -> QuerySet[Template]:
+    living = Template.filter(project_id__in=project_ids, deleted_at=None)
+    return narrowed(living, columns, "id", "project_id").order_by("position", "id")
 
 
-async def fields_of(actor: Actor, template_ids: Sequence[str]) -> dict[str, list[TemplateField]]:
+@narrows(TemplateField)
+async def fields_of(
+    actor: Actor, template_ids: Sequence[str], *, columns: Columns = None
+) -> dict[str, list[TemplateField]]:
     """The fields of each template in their order, each with its node; those of a deleted template stay.
 
     None for one who reaches the template by a reference alone: who neither sees the project nor holds a key.
     """
     fields: dict[str, list[TemplateField]] = {template_id: [] for template_id in template_ids}
-    for field in await _fields(actor, list(template_ids), clock.now()):
-        fields[field.template_id].append(field)
+    found = await _fields(list(template_ids), columns or SHOWN_OF_FIELDS)
+    seen = await seen_of(actor, {field.template__project_id for field in found})
+    hidden = {field.template_id for field in found if field.template__project_id not in seen}
+    held = await keys.living_of_viewer(actor, list(hidden)) if hidden else {}
+    for field in found:
+        if field.template_id not in hidden or field.template_id in held:
+            fields[field.template_id].append(field)
     return fields
 
 
-@prepared
-def _fields(actor: Actor, template_ids: list[str], now: datetime) -> QuerySet[TemplateField]:
-    seen = Q(template__project_id__in=projects_seen(actor))
-    if actor.user:
-        held = keys.held_by(actor).filter(keys.in_states(keys.LIVING, now))
-        seen |= Q(template_id__in=Subquery(held.values("template_id")))
-    living = TemplateField.filter(seen, template_id__in=template_ids, deleted_at=None)
-    return living.only(*SHOWN_OF_FIELDS).order_by("position", "id")
+@shown
+def _fields(template_ids: list[str], columns: Columns) -> QuerySet[TemplateField]:
+    living = TemplateField.filter(template_id__in=template_ids, deleted_at=None)
+    return narrowed(living, columns, "id", "template_id", "template__project_id").order_by("position", "id")
 
 
 def value_of(field: TemplateField) -> str:
     """What the field says; a node's id reads as it stands in the upstream's paths, also after the node is gone."""
-    node = field.node
-    return node.upstream_id if node else field.value
+    return field.value if field.node__upstream_id is None else field.node__upstream_id
 
 
 # Changing templates

@@ -14,7 +14,7 @@ from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.names import checked_name
 from gateway.passwords import Passwords
 from gateway.permissions import Actor, Permission, projects_with, require_caller
-from gateway.prepared import found_by_id
+from gateway.prepared import Columns, found_by_id, narrows
 from models import IssuedKey, KeyRequest, Member, Session, User
 from models.fields import fold, named
 
@@ -128,9 +128,10 @@ async def _members(project_ids: Subquery, user_ids: Sequence[str]) -> set[str]:
     return {row[0] for row in await members.values_list("user_id")}
 
 
-async def by_id(_: Actor, user_ids: list[str]) -> dict[str, User]:
+@narrows(User)
+async def by_id(_: Actor, user_ids: Sequence[str], *, columns: Columns = None) -> dict[str, User]:
     """Users as others refer to them."""
-    return await found_by_id(User, user_ids)
+    return await found_by_id(User, user_ids, columns)
 
 
 async def disable(actor: Actor, id_or_email: str) -> User:

@@ -76,6 +76,8 @@ class TemplateField(Model):
     value = fields.TextField()
     node: fields.ForeignKeyNullableRelation[ProjectNode] = reference("ProjectNode", null=True)
     node_id: str | None
+    node__upstream_id: str | None  # of rows that are only shown, as the next one
+    template__project_id: str
     position = fields.IntField()
     version = fields.IntField(default=1, db_default=1)
     created_at = fields.DatetimeField(auto_now_add=True)

@@ -8,7 +8,7 @@ import strawberry
 import models
 from gateway import audit, keys, pages, users
 from schema.context import Info
-from schema.declare import argument, described, given, object_type, related, resolved
+from schema.declare import argument, described, given, object_type, reading, related, resolved
 from schema.nodes import Node, find
 from schema.periods import PeriodInput, period_of, text_of
 from schema.users import AFTER, FIRST, User
@@ -19,6 +19,7 @@ else:  # each refers to the others
     IssuedKey = Annotated["IssuedKey", strawberry.lazy("schema.keys")]
 
 
+@reading("object_id")
 async def object_of(root: strawberry.Parent[models.AuditEntry], info: Info) -> Any:
     return await find(info, root.object_id)
 
@@ -41,6 +42,7 @@ class AuditEntry:
     address: str | None = described("The network address that the call came from; null where the gateway acted.")
 
 
+@reading("id")
 async def audit_of_project(
     root: strawberry.Parent[models.Project],
     info: Info,

@@ -51,6 +51,8 @@ class Context(Call[Actor]):
     now: datetime = field(default_factory=clock.now)
     log_position: int | None = None
     """The head of the event log before anything was read; None where nobody asked for it."""
+    reader: Actor = field(init=False)
+    """The actor, for whom what may be done is asked once in the operation."""
     loaders: Loads = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +61,8 @@ class Context(Call[Actor]):
     def renew(self) -> None:
         """Fresh loaders and a fresh now, for the next event of a subscription."""
         self.now = clock.now()
-        self.loaders = Loaders(self.actor)
+        self.reader = self.actor.reading()
+        self.loaders = Loaders(self.reader)
 
     def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
         """As `Loads.load`."""

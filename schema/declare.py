@@ -1,6 +1,6 @@
 """How types are declared: like SDL, each member with its description; what resolves it is a plain function on rows."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -9,12 +9,14 @@ from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.fields.resolver import Signature
 from typing_extensions import dataclass_transform
 
+from gateway.rows import model_of
 from schema.context import Info
-from schema.loaders import Batch, Relation
+from schema.loaders import Batch, Reads, Relation
 
 ClassT = TypeVar("ClassT", bound=type)
 EnumT = TypeVar("EnumT", bound=type[Enum])
 InputT = TypeVar("InputT")
+ResolverT = TypeVar("ResolverT", bound=Callable[..., Any])
 ValueT = TypeVar("ValueT")
 
 
@@ -43,6 +45,7 @@ def related(batch: Batch[Any, ValueT], attribute: str) -> Callable[..., Any]:
         return await info.context.load(batch, key) if key is not None else None
 
     resolve.relation = Relation(batch, attribute)  # type: ignore[attr-defined]  # told beside it, for the executor
+    resolve.reads = Reads((attribute,))  # type: ignore[attr-defined]  # as above
     return resolve
 
 
@@ -53,6 +56,7 @@ def related_rows(batch: Batch[Any, Sequence[ValueT]], attribute: str) -> Callabl
         return await info.context.load(batch, getattr(root, attribute)) or []
 
     resolve.relation = Relation(batch, attribute, is_list=True)  # type: ignore[attr-defined]  # as above
+    resolve.reads = Reads((attribute,))  # type: ignore[attr-defined]  # as above
     return resolve
 
 
@@ -70,7 +74,21 @@ def together(resolver: Callable[..., Awaitable[Sequence[Any]]]) -> Callable[...,
     resolve.__signature__ = Signature([root, *further])  # type: ignore[attr-defined]  # what Strawberry makes a field of
     resolve.__module__ = resolver.__module__  # where the names in it are known
     resolve.together = resolver  # type: ignore[attr-defined]  # told beside it, for the executor
+    resolve.reads = getattr(resolver, "reads", None)  # type: ignore[attr-defined]  # as above
     return resolve
+
+
+def reading(*attributes: str, of: Mapping[type, tuple[str, ...]] | None = None) -> Callable[[ResolverT], ResolverT]:
+    """Says what a resolver reads of its rows, and `of` rows of other classes that it loads, so that no more is fetched.
+
+    Of one that says nothing and is given `info` it may be anything of whatever it loads.
+    """
+
+    def declare(resolver: ResolverT) -> ResolverT:
+        resolver.reads = Reads(attributes, of or {})  # type: ignore[attr-defined]  # told beside it, for the executor
+        return resolver
+
+    return declare
 
 
 def enum(values: EnumT, description: str, /, **descriptions: str) -> EnumT:
@@ -96,7 +114,7 @@ def node_type(row: type, description: str, *, name: str | None = None) -> Callab
 
     def declare(cls: ClassT) -> ClassT:
         def is_type_of(_: type, value: object, __: object) -> bool:
-            return isinstance(value, row)
+            return issubclass(model_of(type(value)), row)
 
         is_type_of.row = row  # type: ignore[attr-defined]  # told beside it, for the executor
         cls.is_type_of = classmethod(is_type_of)  # type: ignore[attr-defined]  # asked for by Strawberry

@@ -22,6 +22,7 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    reading,
     related,
     related_rows,
     resolved,
@@ -77,6 +78,7 @@ class IssuedKeyOrder:
     direction: OrderDirection = described("Which end comes first.", default=OrderDirection.ASC)
 
 
+@reading("state", "expires_at")
 def state_of(root: strawberry.Parent[models.IssuedKey], info: Info) -> KeyState:
     return keys.present_state(root, info.context.now)
 
@@ -109,6 +111,7 @@ class IssuedKey(Node):
 STATES = argument("Keys in one of these states; null is every state, an empty list none.")
 
 
+@reading("id")
 async def issued_keys_of_project(
     root: strawberry.Parent[models.Project],
     info: Info,
@@ -143,10 +146,11 @@ async def issued_keys_of_project(
     resolved_period = period_of(period, context.now) if period else None
     services = (context.services.sealer, context.now, kept_from(context))
     page = await context.load(key_table.pages_of_projects, root.id, query, resolved_period, part, *services)
-    context.keep(users.by_id, [key.user_at_hand for key in page.rows if key.user_at_hand] if page else [])
+    context.keep(users.by_id, key_table.users_at_hand(page) if page else [])
     return page
 
 
+@reading("id", "project_id")
 async def issued_keys_of_templates(
     rows: Sequence[models.Template],
     info: Info,

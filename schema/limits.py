@@ -12,7 +12,7 @@ from gateway import limits, projects
 from gateway.limits import AllowanceKind, Limits, LimitsWanted
 from gateway.pricing import Amount
 from schema.context import Info
-from schema.declare import described, enum, given, input_type, object_type, optional, resolved
+from schema.declare import described, enum, given, input_type, object_type, optional, reading, resolved
 from schema.money import Money
 from schema.scalars import BigInt
 
@@ -70,6 +70,7 @@ class Allowance:
     resets_at: datetime = described("When the next day or month begins, and all of it is there again.")
 
 
+@reading("id", "project_id", of={models.Project: ("currency",)})
 async def limits_of_template(root: strawberry.Parent[models.Template], info: Info) -> Shown | None:
     found, project = await asyncio.gather(
         info.context.load(limits.of_templates, root.id), info.context.load(projects.by_id, root.project_id)
@@ -77,6 +78,7 @@ async def limits_of_template(root: strawberry.Parent[models.Template], info: Inf
     return Shown(found, project.currency) if found and project else None
 
 
+@reading("id")
 async def allowances_of_key(root: strawberry.Parent[models.IssuedKey], info: Info) -> list[limits.Allowance]:
     """Whoever sees a key may see how it stands."""
     return await info.context.load(limits.standing, root.id, info.context.now) or []

@@ -5,7 +5,7 @@ A relation has one implementation, in its noun's file in gateway/: `batch(actor,
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from aiodataloader import DataLoader
@@ -24,6 +24,14 @@ class Relation:
     batch: Batch[Any, Any]
     attribute: str
     is_list: bool = False
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a resolver reads of its own row, None for whatever there is; and of rows of other classes that it loads."""
+
+    own: tuple[str, ...] | None = None
+    of: Mapping[type, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Loads(Protocol):

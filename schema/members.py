@@ -17,6 +17,7 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    reading,
     related,
     related_rows,
     resolved,
@@ -37,6 +38,7 @@ class Member(Node):
     )
 
 
+@reading("id")
 async def members_of_project(
     root: strawberry.Parent[models.Project],
     info: Info,

@@ -11,7 +11,18 @@ from gateway.permissions import Permission
 from schema.audit import AuditEntry, audit_of_project
 from schema.connections import Connection
 from schema.context import Info
-from schema.declare import argument, changes, described, given, input_type, node_type, object_type, optional, resolved
+from schema.declare import (
+    argument,
+    changes,
+    described,
+    given,
+    input_type,
+    node_type,
+    object_type,
+    optional,
+    reading,
+    resolved,
+)
 from schema.keys import IssuedKey, issued_keys_of_project
 from schema.members import Member, members_of_project
 from schema.mutations import REPEATABLE, USER_ERRORS, DeletePayload, UserError, mutation, settle, still_gone
@@ -40,21 +51,25 @@ class ProjectNode(Node):
     deleted_at: datetime | None = described("When the node was deleted; null while it lives.")
 
 
+@reading("id", "upstream_url")
 async def upstream_url_of(root: strawberry.Parent[models.Project], info: Info) -> str | None:
     return root.upstream_url if await info.context.may(Permission.PROJECT_MANAGE, root.id) else None
 
 
+@reading("id")
 async def viewer_permissions_on(root: strawberry.Parent[models.Project], info: Info) -> list[Permission]:
     rights = await info.context.rights(root.id)
     return [permission for permission in Permission if rights.allow(permission)]
 
 
+@reading("id")
 async def roles_of(root: strawberry.Parent[models.Project], info: Info) -> list[models.Role]:
     found = await info.context.load(roles.by_project, root.id) or []
     info.context.keep(roles.by_id, found)
     return found
 
 
+@reading("id")
 async def nodes_of(
     root: strawberry.Parent[models.Project],
     info: Info,
@@ -67,12 +82,14 @@ async def nodes_of(
     return await info.context.load(projects.pages_of_nodes, root.id, given(search) or "", part, sealer)
 
 
+@reading("id")
 async def templates_of(root: strawberry.Parent[models.Project], info: Info) -> list[models.Template]:
     found = await info.context.load(templates.by_project, root.id) or []
     info.context.keep(templates.by_id, found)
     return found
 
 
+@reading("id")
 async def route_rules_of(root: strawberry.Parent[models.Project], info: Info) -> list[models.RouteRule] | None:
     return await info.context.load(routes.by_project, root.id)
 
@@ -121,12 +138,14 @@ class Project(Node):
     )
 
 
+@reading()
 async def project(info: Info, id: Annotated[strawberry.ID, argument("The project's id.")]) -> models.Project | None:
     found = await info.context.load(projects.visible, str(id))
     info.context.keep(projects.by_id, [found] if found else [])
     return found
 
 
+@reading()
 async def list_projects(
     info: Info,
     first: Annotated[int | None, FIRST] = pages.DEFAULT,

@@ -20,6 +20,7 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    reading,
     related,
     resolved,
 )
@@ -54,6 +55,7 @@ LAST = argument("How many rows from the end, 1 to 100; instead of `first`.")
 BEFORE = argument("The cursor of the row after the last one.")
 
 
+@reading("id")
 async def requests_of_project(
     root: strawberry.Parent[models.Project],
     info: Info,
@@ -70,6 +72,7 @@ async def requests_of_project(
     return await info.context.load(requests.pages_of_projects, root.id, chosen(states), part, sealer)
 
 
+@reading("id", "project_id")
 async def requests_of_templates(
     rows: Sequence[models.Template],
     info: Info,

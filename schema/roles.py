@@ -22,6 +22,7 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    reading,
     resolved,
     together,
 )
@@ -55,10 +56,12 @@ async def granted_to(rows: Sequence[models.Role], info: Info) -> list[roles.Gran
     return [granted or roles.Granted() for granted in found]
 
 
+@reading("id")
 async def permissions_of(rows: Sequence[models.Role], info: Info) -> list[list[Permission]]:
     return [granted.permissions for granted in await granted_to(rows, info)]
 
 
+@reading("id")
 async def node_permissions_of(rows: Sequence[models.Role], info: Info) -> list[list[roles.NodePermissions]]:
     return [granted.node_permissions for granted in await granted_to(rows, info)]
 

@@ -7,7 +7,18 @@ import strawberry
 import models
 from gateway import keys, secrets
 from schema.context import Info
-from schema.declare import argument, changes, described, given, input_type, node_type, object_type, optional, resolved
+from schema.declare import (
+    argument,
+    changes,
+    described,
+    given,
+    input_type,
+    node_type,
+    object_type,
+    optional,
+    reading,
+    resolved,
+)
 from schema.keys import IssuedKey
 from schema.mutations import (
     REPEATABLE,
@@ -22,6 +33,7 @@ from schema.mutations import (
 from schema.nodes import Node
 
 
+@reading("imported_from_id")
 async def imported_from(root: strawberry.Parent[models.Secret], info: Info) -> models.IssuedKey | None:
     return await info.context.load(keys.visible, root.imported_from_id) if root.imported_from_id else None
 
@@ -36,6 +48,7 @@ class Secret(Node):
     version: int = described("Grows with each change.")
 
 
+@reading("id")
 async def secrets_of_project(root: strawberry.Parent[models.Project], info: Info) -> list[models.Secret] | None:
     return await info.context.load(secrets.by_project, root.id)
 

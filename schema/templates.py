@@ -25,6 +25,7 @@ from schema.declare import (
     node_type,
     object_type,
     optional,
+    reading,
     related,
     related_rows,
     resolved,
@@ -63,6 +64,7 @@ enum(
 enum(InsertedValue, "An id that the gateway knows.", PROJECT_ID="The project's id.")
 
 
+@reading("template_id", "value", "node__upstream_id", of={models.Template: ("project_id",)})
 async def field_values_of(rows: Sequence[models.TemplateField], info: Info) -> list[str | None]:
     context, ids = info.context, sorted({row.template_id for row in rows})
     found = [template for template in await context.load_all(templates.by_id, ids) if template]
@@ -86,6 +88,7 @@ class TemplateField(Node):
     version: int = described("Grows with each change of the field.")
 
 
+@reading("project_id", "price_per_request", of={models.Project: ("currency",)})
 async def prices_of(rows: Sequence[models.Template], info: Info) -> list[Money | None]:
     found = await info.context.load_all(projects.by_id, [row.project_id for row in rows])
     return [
@@ -98,6 +101,7 @@ viewer_request_of = related(requests.latest_of_viewer, "id")
 viewer_key_of = related(keys.living_of_viewer, "id")
 
 
+@reading("id", of={models.KeyRequest: ("state",)})
 async def viewer_state_of(root: strawberry.Parent[models.Template], info: Info) -> ViewerKeyState:
     if await viewer_key_of(root, info):
         return ViewerKeyState.CONFIRMED
@@ -106,6 +110,7 @@ async def viewer_state_of(root: strawberry.Parent[models.Template], info: Info) 
     return ViewerKeyState.REQUESTED if is_pending else ViewerKeyState.CAN_REQUEST
 
 
+@reading("id", "project_id")
 async def pending_count_of(root: strawberry.Parent[models.Template], info: Info) -> int | None:
     if not await info.context.may(Permission.KEYS_VIEW, root.project_id):
         return None

@@ -15,7 +15,7 @@ from gateway.permissions import Actor, Permission
 from gateway.pricing import Granularity, Period
 from gateway.usage import Grouping, Totals
 from schema.context import Info
-from schema.declare import argument, described, object_type, related, resolved
+from schema.declare import argument, described, object_type, reading, related, resolved
 from schema.money import Money
 from schema.periods import PeriodInput, kept_from, period_of
 from schema.scalars import BigInt
@@ -53,6 +53,7 @@ async def of_keys(_: Actor, key_ids: Sequence[str], period: Period, records_kept
     return await usage.of_keys(key_ids, period, records_kept_from)
 
 
+@reading("id", "project_id", of={models.Project: ("currency",)})
 async def usage_of_key(
     root: strawberry.Parent[models.IssuedKey], info: Info, period: Annotated[PeriodInput, PERIOD]
 ) -> Usage | None:
@@ -134,11 +135,13 @@ class UserUsage:
     usage: Usage = described("The calls made with the user's keys.")
 
 
+@reading()
 async def total_of(root: strawberry.Parent[Report], info: Info) -> Usage:
     groups = await root.groups(info, Grouping.PROJECT)
     return root.usage(groups.get(root.project.id, Totals()))
 
 
+@reading()
 async def series_of(
     root: strawberry.Parent[Report],
     info: Info,
@@ -155,10 +158,12 @@ async def series_of(
         yield UsagePoint(from_=step.start, to=step.end, usage=root.usage(totals))
 
 
+@reading()
 async def by_template(root: strawberry.Parent[Report], info: Info) -> list[Share]:
     return await root.shares(info, Grouping.TEMPLATE)
 
 
+@reading()
 async def by_user(root: strawberry.Parent[Report], info: Info) -> list[Share]:
     return await root.shares(info, Grouping.USER)
 
@@ -182,6 +187,7 @@ class UsageReport:
     )
 
 
+@reading("id", "currency")
 async def usage_of_project(
     root: strawberry.Parent[models.Project], info: Info, period: Annotated[PeriodInput, PERIOD]
 ) -> Report | None:

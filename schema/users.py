@@ -12,7 +12,7 @@ from gateway.errors import Forbidden
 from gateway.permissions import Actor
 from schema.connections import Connection
 from schema.context import Info
-from schema.declare import argument, chosen, described, given, input_type, node_type, object_type, resolved
+from schema.declare import argument, chosen, described, given, input_type, node_type, object_type, reading, resolved
 from schema.mutations import USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
 from schema.states import KeyState, RequestState
@@ -28,6 +28,7 @@ FIRST = argument("How many rows, 1 to 100.")
 AFTER = argument("The cursor of the row before the first one.")
 
 
+@reading("id", "email")
 async def email_of(root: strawberry.Parent[models.User], info: Info) -> str | None:
     return root.email if await info.context.load(users.whose_email_shows, root.id) else None
 
@@ -42,6 +43,7 @@ class User(Node):
     )
 
 
+@reading()
 async def keys_of_viewer(
     root: strawberry.Parent[Actor],
     info: Info,
@@ -56,6 +58,7 @@ async def keys_of_viewer(
     return await pages.one(listing, pages.Slice(first, given(after)))
 
 
+@reading()
 async def requests_of_viewer(
     root: strawberry.Parent[Actor],
     info: Info,
@@ -81,10 +84,12 @@ class Viewer:
     )
 
 
+@reading()
 def viewer(info: Info) -> Actor | None:
     return info.context.actor if info.context.actor.user else None
 
 
+@reading()
 def is_sign_up_open(info: Info) -> bool:
     return info.context.services.settings.sign_up == "open"
 

@@ -11,7 +11,7 @@ from gateway.clock import now
 from gateway.errors import BadInput, Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from gateway.events import head
 from gateway.pages import Slice, one
-from gateway.permissions import EVERYTHING, Actor, Permission, rights_on
+from gateway.permissions import EVERYTHING, Actor, Permission, rights_on, seen_of
 from gateway.projects import ProjectChanges
 from models import IssuedKey, KeyRequest, KeyState, Member, Project, ProjectNode, RequestState, Role
 from tests.statements import statements
@@ -434,7 +434,9 @@ async def test_the_nodes_of_projects_are_shown_to_those_who_see_them(scene: Scen
 @pytest.mark.parametrize("read", [projects.visible, projects.by_id, roles.by_project])
 async def test_many_projects_take_one_statement(scene: Scene, read: Callable[..., object]) -> None:
     ids = [(await owned_project(scene.ada, f"{number}")).id for number in range(10)]
+    ada = scene.ada.reading()
+    await seen_of(ada, ids)
     with statements() as sent:
-        found = await read(scene.ada, ids)  # type: ignore[misc]  # each of them is a batch
+        found = await read(ada, ids)  # type: ignore[misc]  # each of them is a batch
     assert set(found) == set(ids)
     assert len(sent) == 1

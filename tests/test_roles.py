@@ -9,7 +9,7 @@ import pytest
 from gateway import projects, roles
 from gateway.clock import now
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
-from gateway.permissions import EVERYTHING, ON_NODES, PUBLIC, Actor, Permission, rights_on
+from gateway.permissions import EVERYTHING, ON_NODES, PUBLIC, Actor, Permission, rights_on, seen_of
 from gateway.roles import OnNode, RoleChanges
 from models import KeyState, MemberRole, Project, ProjectNode, Role
 from tests.statements import statements
@@ -342,9 +342,12 @@ async def test_what_a_role_permits_on_a_deleted_node_is_not_shown(scene: Scene) 
 
 
 async def test_what_many_roles_permit_takes_one_statement(scene: Scene) -> None:
+    ada = scene.ada.reading()
+    await seen_of(ada, [scene.project.id])
+
     async def count(ids: Iterable[str]) -> int:
         with statements() as sent:
-            await roles.granted(scene.ada, list(ids))
+            await roles.granted(ada, list(ids))
         return len(sent)
 
     made = [await role(scene.project, VIEW, name=f"{n}", on_nodes={scene.node.id: [CODE_VIEW]}) for n in range(10)]

@@ -10,7 +10,7 @@ import pytest
 from gateway import requests, roles, templates
 from gateway.clock import now
 from gateway.errors import Conflict, Forbidden, Invalid, LimitExceeded, NotFound, Unauthenticated
-from gateway.permissions import Actor, Permission
+from gateway.permissions import Actor, Permission, seen_of
 from gateway.templates import FieldValue, NewField
 from models import IssuedKey, KeyRequest, KeyState, Project, ProjectNode, RequestState, Role, Template, TemplateField
 from tests.statements import statements
@@ -358,7 +358,9 @@ async def test_a_template_is_shown_to_those_who_see_its_project(scene: Scene) ->
 async def test_many_take_one_statement(scene: Scene, read: str) -> None:
     many = [scene.basic, *[await template(scene.project, scene.caller, f"T{number}") for number in range(9)]]
     ids = {"by_project": [scene.project.id], "visible_fields": [scene.field.id]}.get(read, [each.id for each in many])
+    ada = scene.ada.reading()
+    await seen_of(ada, [scene.project.id])
     with statements() as sent:
-        found = await getattr(templates, read)(scene.ada, ids)
+        found = await getattr(templates, read)(ada, ids)
     assert set(found) == set(ids)
     assert len(sent) == 1

@@ -6,6 +6,6 @@ What it answers is what graphql-core answers; docs/execution.md tells how it wor
     result = await Levels().execute(schema._schema, parse(text), context_value=context, variable_values=variables)
 """
 
-from schema.levels.execution import Levels
+from schema.levels.execution import Levels, Rare
 
-__all__ = ["Levels"]
+__all__ = ["Levels", "Rare"]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import GraphQLField, GraphQLSchema
 from graphql.execution import default_field_resolver
@@ -13,11 +13,30 @@ from strawberry.types.field import StrawberryField
 
 from schema.levels.info import LevelInfo
 from schema.levels.kinds import Failed
-from schema.loaders import Relation
+from schema.loaders import Reads, Relation
 
 NO_ATTRIBUTE = ""
 SOURCE = object()
 """Stands for the object while arguments are bound."""
+
+
+class Arguments(dict[str, Any]):
+    """A field's arguments, coerced."""
+
+    are_constant = False
+    """Whether they are the same each time that the field's plan is run."""
+    bound: "Bound | None" = None
+    """As a resolver's function takes them, once it was called with those that are constant."""
+
+
+class Bound(NamedTuple):
+    """What a resolver's function is called with, by name; what stands in each call for the object and for `info`."""
+
+    named: dict[str, Any]
+    is_positional: bool
+    """Whether the object comes first, without a name."""
+    source: str
+    info: str
 
 
 class Manner(Enum):
@@ -35,8 +54,10 @@ class Call:
 
     attribute = NO_ATTRIBUTE
     manner = Manner.UNKNOWN
+    reads: Reads | None = None
+    """What it reads of rows; None is whatever there is of any."""
 
-    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:
+    def values(self, info: LevelInfo, objects: list[Any], arguments: Arguments) -> list[Any]:
         """A value for each object: what its resolver returns, which may be a coroutine, or what it raised."""
         raise NotImplementedError
 
@@ -44,8 +65,9 @@ class Call:
 class Attribute(Call):
     def __init__(self, name: str) -> None:
         self.attribute = name
+        self.reads = Reads((name,))
 
-    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:  # noqa: ARG002  # of the class above
+    def values(self, info: LevelInfo, objects: list[Any], arguments: Arguments) -> list[Any]:  # noqa: ARG002  # of the class above
         name, values = self.attribute, []
         for each in objects:
             try:
@@ -61,28 +83,36 @@ class Resolver(Call):
     def __init__(self, field: StrawberryField, strawberry_schema: Any) -> None:
         self._field = field
         self._function = field.base_resolver.wrapped_func  # type: ignore[union-attr]  # such a field has one
+        loads_nothing = field.base_resolver and field.base_resolver.info_parameter is None
+        self.reads = getattr(self._function, "reads", Reads() if loads_nothing else None)
         self._converter: GraphQLCoreConverter = strawberry_schema.schema_converter
 
-    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:
+    def values(self, info: LevelInfo, objects: list[Any], arguments: Arguments) -> list[Any]:
         try:
-            positional, named = self._bound(info, arguments)
+            bound, named = self._named(info, arguments)
         except Exception as error:  # noqa: BLE001  a field's error, told as such
             return [Failed(error) for _ in objects]
-        source = next((name for name, value in named.items() if value is SOURCE), "")
-        named.pop(source, None)
-        return _caller(bool(positional), source, tuple(named))(self._function, objects, named)
+        return _caller(bound.is_positional, bound.source, tuple(named))(self._function, objects, named)
 
-    def _bound(self, info: LevelInfo, arguments: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The function's arguments, in their order and by name; raises what an argument's conversion does."""
-        config = self._converter.config
-        return get_arguments(
+    def _named(self, info: LevelInfo, arguments: Arguments) -> tuple[Bound, dict[str, Any]]:
+        """The function's arguments by name, less the object; raises what an argument's conversion does."""
+        of_strawberry: Any = self._converter.config.info_class(_raw_info=info, _field=self._field)  # type: ignore[arg-type]  # stands for it
+        bound = arguments.bound or self._bound(of_strawberry, arguments)
+        if arguments.are_constant:
+            arguments.bound = bound
+        return bound, {**bound.named, bound.info: of_strawberry} if bound.info else bound.named
+
+    def _bound(self, info: Any, arguments: Arguments) -> Bound:
+        positional, named = get_arguments(
             field=self._field,
             source=SOURCE,
-            info=config.info_class(_raw_info=info, _field=self._field),  # type: ignore[arg-type]  # stands for it
+            info=info,
             kwargs=arguments,
-            config=config,
+            config=self._converter.config,
             scalar_registry=self._converter.scalar_registry,
         )
+        source, told = (next((name for name, value in named.items() if value is each), "") for each in (SOURCE, info))
+        return Bound({name: value for name, value in named.items() if name != source}, bool(positional), source, told)
 
 
 class Related(Resolver):
@@ -107,14 +137,14 @@ class Together(Resolver):
         self._together: Callable[..., Awaitable[Sequence[Any]]] = together
 
     def all_values(
-        self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]
+        self, info: LevelInfo, objects: list[Any], arguments: Arguments
     ) -> Awaitable[Sequence[Any]] | Failed:
         """An awaitable of the values of all the objects."""
         try:
-            _, named = self._bound(info, arguments)
+            _, named = self._named(info, arguments)
         except Exception as error:  # noqa: BLE001  a field's error, told as such
             return Failed(error)
-        return self._together(objects, **{name: value for name, value in named.items() if value is not SOURCE})
+        return self._together(objects, **named)
 
 
 class Whatever(Call):
@@ -123,7 +153,7 @@ class Whatever(Call):
     def __init__(self, definition: GraphQLField) -> None:
         self._function = definition.resolve or default_field_resolver
 
-    def values(self, info: LevelInfo, objects: list[Any], arguments: dict[str, Any]) -> list[Any]:
+    def values(self, info: LevelInfo, objects: list[Any], arguments: Arguments) -> list[Any]:
         values: list[Any] = []
         for each in objects:
             try:

@@ -1,7 +1,7 @@
 """Which operations go level by level, by which plan, and which the ordinary way."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -22,6 +22,8 @@ from strawberry.utils.await_maybe import await_maybe
 from schema.levels.calls import Calls
 from schema.levels.kinds import Kinds
 from schema.levels.plan import Plan
+from schema.levels.reading import Columns
+from schema.levels.reading import columns as columns_of
 from schema.levels.run import Run
 from schema.levels.wants import Wants
 
@@ -60,15 +62,16 @@ class Prepared:
         self._fragments = {each.name.value: each for each in definitions if isinstance(each, FragmentDefinitionNode)}
         self.operation = _operation(document, name)
         self._condition_names = _conditions(document)
-        self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[Any, ...], tuple[Plan, Mapping[type, Columns]]] = OrderedDict()
 
-    def plan(self, variables: VariableValues) -> Plan:
-        """Raises Rare."""
+    def plan(self, variables: VariableValues) -> tuple[Plan, Mapping[type, Columns]]:
+        """A plan, and the columns that it reads. Raises Rare."""
         values = tuple(variables.coerced.get(name) for name in self._condition_names)
         if not all(isinstance(value, bool) for value in values):
             raise Rare("condition")
         if values not in self._plans:
-            self._plans[values] = self._made(variables)
+            plan = self._made(variables)
+            self._plans[values] = plan, columns_of(plan)
             if len(self._plans) > MOST_PLANS:
                 self._plans.popitem(last=False)
         return self._plans[values]
@@ -120,30 +123,54 @@ class Levels:
     ) -> ExecutionResult:
         """As graphql-core's function of this name."""
         try:
-            prepared = self._remembered(schema, document, operation_name, middleware)
-            variables = get_variable_values(
-                schema, prepared.operation.variable_definitions or (), variable_values or {}, max_errors=50
+            return await self.query(
+                schema,
+                document,
+                context_value=context_value,
+                variable_values=variable_values,
+                operation_name=operation_name,
+                root_value=root_value,
+                middleware=middleware,
+                operation_extensions=options.get("operation_extensions"),
             )
-            if isinstance(variables, list):
-                return ExecutionResult(None, variables)
-            plan = prepared.plan(variables)
         except Rare as rare:
             self._count(context_value, "ordinary", rare.reason)
-            result: ExecutionResult = await await_maybe(
-                execute(
-                    schema,
-                    document,
-                    context_value=context_value,
-                    variable_values=variable_values,
-                    operation_name=operation_name,
-                    root_value=root_value,
-                    middleware=middleware,
-                    **options,
-                )
+        result: ExecutionResult = await await_maybe(
+            execute(
+                schema,
+                document,
+                context_value=context_value,
+                variable_values=variable_values,
+                operation_name=operation_name,
+                root_value=root_value,
+                middleware=middleware,
+                **options,
             )
-            return result
+        )
+        return result
+
+    async def query(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        *,
+        context_value: Any = None,
+        variable_values: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        root_value: Any = None,
+        middleware: Any = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """As `execute`, of a query that goes level by level. Raises Rare, before anything is done, for any other."""
+        prepared = self._remembered(schema, document, operation_name, middleware)
+        variables = get_variable_values(
+            schema, prepared.operation.variable_definitions or (), variable_values or {}, max_errors=50
+        )
+        if isinstance(variables, list):
+            return ExecutionResult(None, variables)
+        plan, columns = prepared.plan(variables)
         self._count(context_value, "levels", "")
-        wants = Wants(getattr(context_value, "actor", None))
+        wants = Wants(getattr(context_value, "reader", None), columns)
         if hasattr(context_value, "loaders"):
             context_value.loaders = wants
         run = Run(
@@ -152,7 +179,7 @@ class Levels:
             wants,
             root_value=root_value,
             context=context_value,
-            extensions=options.get("operation_extensions"),
+            extensions=operation_extensions,
         )
         data, errors = await run.answer()
         return ExecutionResult(data, errors or None)

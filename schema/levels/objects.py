@@ -21,7 +21,7 @@ def are_of(selection: Selection, info: LevelInfo, rows: list[Any]) -> bool:
         return True
     row: type | None = getattr(check, "row", None)
     if row is not None:
-        return all(issubclass(each, row) for each in {*map(type, rows)})
+        return all(issubclass(getattr(each, "model", each), row) for each in {*map(type, rows)})
     try:
         return all(check(each, info) is True for each in rows)  # type: ignore[arg-type]  # stands for it
     except Exception:  # noqa: BLE001  looked at one by one then, where an error finds its place

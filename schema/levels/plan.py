@@ -11,7 +11,9 @@ from graphql import (
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
+    Node,
     OperationDefinitionNode,
+    VariableNode,
     get_named_type,
     is_abstract_type,
     is_leaf_type,
@@ -22,7 +24,7 @@ from graphql import (
 from graphql.execution.collect_fields import FragmentDetails, GroupedFieldSet, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues, get_argument_values
 
-from schema.levels.calls import Call, Calls
+from schema.levels.calls import Arguments, Call, Calls
 from schema.levels.kinds import Kinds
 from schema.levels.leaves import Build, Leaves, Member, blank, builder, leaves
 
@@ -107,14 +109,13 @@ class Field:
         self.definition = definition
         self.type = definition.type
         self.named = get_named_type(definition.type)
+        self.nodes: list[FieldNode] = [each.node for each in details]
         self.name: str = self.nodes[0].name.value
         self.is_typename = self.name == TYPENAME
         self.call: Call = plan.calls.of(definition)
         self._selections: dict[GraphQLObjectType, Selection] = {}
-
-    @property
-    def nodes(self) -> list[FieldNode]:
-        return [each.node for each in self.details]
+        self._constant: Arguments | None = None if definition.args or self.nodes[0].arguments else Arguments()
+        """Where no variable is in them."""
 
     @property
     def attribute(self) -> str:
@@ -161,8 +162,21 @@ class Field:
             found = self._selections[type_] = self.plan.selection(type_, self)
         return found
 
-    def arguments(self, variables: VariableValues) -> dict[str, Any]:
+    def arguments(self, variables: VariableValues) -> Arguments:
         """Raises GraphQLError for values that the type of an argument refuses."""
-        if not (self.definition.args or self.nodes[0].arguments):
-            return {}
-        return get_argument_values(self.definition, self.nodes[0], variables)
+        if self._constant is not None:
+            return self._constant
+        arguments = Arguments(get_argument_values(self.definition, self.nodes[0], variables))
+        if not any(map(_has_variable, self.nodes[0].arguments or ())):
+            arguments.are_constant = True
+            self._constant = arguments
+        return arguments
+
+
+def _has_variable(node: Any) -> bool:
+    """Whether a value is a variable, or has one somewhere in it."""
+    return isinstance(node, VariableNode) or any(
+        _has_variable(inner)
+        for inner in (getattr(node, "value", None), *getattr(node, "values", ()), *getattr(node, "fields", ()))
+        if isinstance(inner, Node)
+    )

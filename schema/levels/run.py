@@ -13,7 +13,7 @@ from schema.levels import objects
 from schema.levels.calls import Related, Together
 from schema.levels.driving import Column, Driver
 from schema.levels.faults import Answer, Fault
-from schema.levels.info import LevelInfo
+from schema.levels.info import LevelInfo, RunInfo
 from schema.levels.kinds import Failed, Typed
 from schema.levels.leaves import Irregular
 from schema.levels.plan import Field, Plan, Selection
@@ -31,8 +31,9 @@ class Run:
         self._plan = plan
         self._variables = variables
         self._root_value = root_value
-        self._context = context
-        self._extensions = extensions
+        self._info = RunInfo(
+            plan.schema, plan.fragments, plan.operation, root_value, variables.coerced, context, extensions
+        )
         self._wants = wants
         self._driver = Driver(plan.kinds, wants, self._complete)
         self._levels: list[tuple[Selection, list[Made]]] = []
@@ -63,7 +64,7 @@ class Run:
         return made
 
     def _resolve(self, field: Field, rows: list[Any], made: list[Made]) -> None:
-        info = self._info(field)
+        info = LevelInfo(self._info, field.parent_type, field.name, field.definition, field.nodes)
         if isinstance(field.call, Related) and self._relate(field.call, Column(field, info, made, []), rows):
             return
         try:
@@ -85,21 +86,6 @@ class Run:
             return False
         self._driver.relate(column, call, keys)
         return True
-
-    def _info(self, field: Field) -> LevelInfo:
-        return LevelInfo(
-            field_name=field.name,
-            field_nodes=field.nodes,
-            return_type=field.type,
-            parent_type=field.parent_type,
-            schema=self._plan.schema,
-            fragments=self._plan.fragments,
-            root_value=self._root_value,
-            operation=self._plan.operation,
-            variable_values=self._variables.coerced,
-            context=self._context,
-            operation_extensions=self._extensions,
-        )
 
     # Upwards: values put into the objects. First as if nothing were odd
 

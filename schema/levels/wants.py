@@ -4,6 +4,7 @@ import asyncio
 import types
 from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Protocol
 
 WANTED = object()
@@ -23,6 +24,10 @@ class Told(Protocol):
     def fill(self, column: Any, keys: list[Any], values: Mapping[Any, Any], error: Exception | None) -> None: ...
 
 
+class Anything:
+    """What a batch finds that doesn't say of which class its rows are."""
+
+
 class Wanted:
     """The keys that a batch is called for once, and who waits for them."""
 
@@ -35,32 +40,43 @@ class Wanted:
         self.futures: list[tuple[asyncio.Future[Any], Any]] = []
 
 
+NOTHING = Wanted()
+"""Which nobody ever waits for."""
+
+
 class Group:
     """One batch with its arguments: what is known of it, and what is wanted."""
 
-    __slots__ = ("arguments", "batch", "flying", "found", "kept", "landed", "wanted")
+    __slots__ = ("_opened", "arguments", "batch", "flying", "found", "kept", "landed", "narrow", "wanted")
 
-    def __init__(self, batch: Batch, arguments: tuple[Hashable, ...]) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        arguments: tuple[Hashable, ...],
+        narrow: Mapping[str, Any],
+        opened: "Callable[[Group], None]",
+    ) -> None:
         self.batch = batch
         self.arguments = arguments
+        self.narrow = narrow
         self.kept: dict[Any, Any] = {}
-        self.wanted = Wanted()
-        self.flying = Wanted()
+        self.wanted: Wanted | None = None
+        self.flying = NOTHING
         """What the batch is being called for."""
-        self.landed = Wanted()
+        self.landed = NOTHING
         self.found: Found = {}
+        self._opened = opened
 
     def wanting(self, key: Any) -> Wanted:
         """Where to wait for the key."""
         if key in self.flying.keys:
             return self.flying
-        self.wanted.keys[key] = None
-        return self.wanted
+        wanted = self.wanted or self._open()
+        wanted.keys[key] = None
+        return wanted
 
     def want(self, column: Any, index: int, coroutine: Any, key: Any) -> None:
-        wanting = self.flying if key in self.flying.keys else self.wanted
-        wanting.keys[key] = None
-        wanting.waiting.append((column, index, coroutine, key))
+        self.wanting(key).waiting.append((column, index, coroutine, key))
 
     def wanting_all(self, keys: list[Any]) -> Wanted | None:
         """Where to wait for all of the keys; None where there is nothing to wait for."""
@@ -69,25 +85,31 @@ class Group:
             return None
         if missing.keys() <= self.flying.keys.keys():
             return self.flying
-        self.wanted.keys.update((key, None) for key in missing if key not in self.flying.keys)
+        wanted = self.wanted or self._open()
+        wanted.keys.update((key, None) for key in missing if key not in self.flying.keys)
+        return wanted
+
+    def _open(self) -> Wanted:
+        self.wanted = Wanted()
+        self._opened(self)
         return self.wanted
 
     async def fetch(self, actor: Any) -> None:
-        self.flying, self.wanted = self.wanted, Wanted()
+        self.flying, self.wanted = self.wanted or NOTHING, None
         try:
-            self.found = await self.batch(actor, list(self.flying.keys), *self.arguments)
+            self.found = await self.batch(actor, list(self.flying.keys), *self.arguments, **self.narrow)
         except Exception as error:  # noqa: BLE001  it is told to everyone who waits for the batch
             self.found = error
 
     def land(self) -> None:
         """What was found is known from now on."""
-        self.landed, self.flying = self.flying, Wanted()
+        self.landed, self.flying = self.flying, NOTHING
         if not isinstance(self.found, Exception):
             self.kept.update(zip(self.landed.keys, map(self.found.get, self.landed.keys), strict=True))
 
     def tell(self, told: Told) -> None:
         """Tells what has landed to those who waited for it."""
-        landed, self.landed = self.landed, Wanted()
+        landed, self.landed = self.landed, NOTHING
         error = self.found if isinstance(self.found, Exception) else None
         self.found = {}
         for future, key in landed.futures:
@@ -98,12 +120,18 @@ class Group:
 
 
 class Wants:
-    """As `Loaders`, for resolvers that the level-by-level executor drives; and for tasks that they start."""
+    """As `Loaders`, for resolvers that the level-by-level executor drives; and for tasks that they start.
 
-    def __init__(self, actor: Any) -> None:
+    `columns` are what will be read of the rows of a class, told to batches that say which they find.
+    """
+
+    def __init__(self, actor: Any, columns: Mapping[type, tuple[str, ...]]) -> None:
         self._actor = actor
+        self._columns = columns
         self._groups: dict[Any, Group] = {}
         self._is_driving = False
+        self._open: list[Group] = []
+        """Those of which something is wanted."""
         self._flying: list[Group] = []
         self.asked: Group
         self.asked_key: Any
@@ -145,7 +173,9 @@ class Wants:
         name = (batch, *arguments) if arguments else batch
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = Group(batch, arguments)
+            columns = self._columns.get(getattr(batch, "narrows", Anything))
+            narrow = {"columns": columns} if columns else {}
+            group = self._groups[name] = Group(batch, arguments, narrow, self._open.append)
         return group
 
     @contextmanager
@@ -159,15 +189,15 @@ class Wants:
 
     @property
     def are_open(self) -> bool:
-        return any(group.wanted.keys for group in self._groups.values())
+        return bool(self._open)
 
     async def fetch(self) -> None:
         """Calls each batch for all that is wanted of it."""
-        self._flying = [group for group in self._groups.values() if group.wanted.keys]
+        self._flying, self._open[:] = self._open[:], []
         if len(self._flying) == 1:
             await self._flying[0].fetch(self._actor)
         else:
-            await asyncio.gather(*(group.fetch(self._actor) for group in self._flying))
+            await asyncio.gather(*[group.fetch(self._actor) for group in self._flying])
 
     def tell(self, told: Told) -> None:
         """What was fetched, to those who wait."""
@@ -185,7 +215,9 @@ class Wants:
     def abandon(self) -> None:
         """Closes coroutines that still wait."""
         for group in self._groups.values():
-            for _, _, coroutine, _ in [*group.wanted.waiting, *group.flying.waiting, *group.landed.waiting]:
+            for _, _, coroutine, _ in chain(
+                *(each.waiting for each in (group.wanted, group.flying, group.landed) if each)
+            ):
                 coroutine.close()
 
     def _future(self, group: Group, key: Any) -> Generator[Any, Any, Any]:
