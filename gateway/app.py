@@ -1,6 +1,6 @@
 """The application: its parts, put together; its routes; what runs while it does."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import console, database, housekeeping, http, migrating, notices, oauth
 from gateway.attempts import Attempts
@@ -54,9 +54,11 @@ log = structlog.get_logger(__name__)
 
 
 class Application(Starlette):
-    """Starlette for all but calls with keys and kept answers, which would pay for its routing and middleware."""
+    """Starlette for all but calls with keys and of GraphQL, which would pay for its routing."""
 
     data_plane: DataPlane
+    graphql: ASGIApp
+    """The endpoint, for calls by HTTP."""
     front_door: FrontDoor | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,11 +66,11 @@ class Application(Starlette):
         if path.startswith(PREFIXES):
             await self.data_plane(path, scope, receive, send)
             return
-        if path == GRAPHQL and self.front_door and scope["type"] == "http":
-            going_on = await self.front_door.answer(scope, receive, send)
-            if going_on is None:
-                return
-            receive = going_on
+        if path == GRAPHQL and scope["type"] == "http":
+            going_on = await self.front_door.answer(scope, receive, send) if self.front_door else receive
+            if going_on is not None:
+                await self.graphql(scope, going_on, send)
+            return
         await super().__call__(scope, receive, send)
 
 
@@ -99,18 +101,19 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
             view.stop()
 
     metrics = Metrics(services.measures, log_position=lambda: services.log.position)
+    middleware = [Middleware(AccessLog, request_id_of), *_cors(settings)]
     app = Application(
         routes=[
-            Route("/graphql", view),
             WebSocketRoute("/graphql", view),
             *http.routes(services.keyring, metrics),
             *_with_credentials(services),
             *console.routes(),
         ],
-        middleware=[Middleware(AccessLog, request_id_of), *_cors(settings)],
+        middleware=middleware,
         exception_handlers=http.EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
+    app.graphql = _wrapped(view, middleware)
     app.front_door = FrontDoor(keeping) if keeping.is_on else None
     app.router.redirect_slashes = False  # a path is taken as it is, or not at all
     app.state.stop = view.stop
@@ -218,6 +221,12 @@ def _with_credentials(services: Services) -> list[Route]:
         *oauth.Endpoints(authenticator, services.attempts, services.log, credential_of).routes(),
         *Exports(authenticator, credential_of, settings.record_retention_days).routes(),
     ]
+
+
+def _wrapped(app: ASGIApp, middleware: Sequence[Middleware]) -> ASGIApp:
+    for each in reversed(middleware):
+        app = each.cls(app, *each.args, **each.kwargs)
+    return app
 
 
 def _cors(settings: Settings) -> list[Middleware]:

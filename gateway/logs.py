@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -73,7 +74,11 @@ def _is_news(record: logging.LogRecord) -> bool:
 def _renderer(is_seen: bool) -> Processor:
     if is_seen:
         return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    return structlog.processors.JSONRenderer()
+    return structlog.processors.JSONRenderer(serializer=_json)
+
+
+def _json(event: EventDict, default: Callable[[Any], Any], **_: Any) -> str:
+    return orjson.dumps(event, default=default).decode()
 
 
 class AccessLog:

@@ -1,23 +1,24 @@
 """The schema as a whole: the fields of every noun, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Annotated, Any
 
 import strawberry
-from strawberry.extensions import SchemaExtension
+from graphql import DocumentNode, ExecutionResult, GraphQLSchema, execute
 from strawberry.schema.config import StrawberryConfig
+from strawberry.utils.await_maybe import await_maybe
 
 from gateway import events
 from gateway.errors import BadInput
 from gateway.settings import Settings
 from models import Row
 from schema.context import Context, Info
-from schema.declare import argument, object_type, resolved
+from schema.declare import argument, object_type, reading, resolved
 from schema.events import Subscription
 from schema.keys import IssuedKey, KeyMutations
-from schema.levels import Levels
+from schema.levels import Levels, Rare
 from schema.members import Member, MemberMutations
 from schema.nodes import Node, find
 from schema.projects import Project, ProjectMutations, ProjectNode, ProjectQueries
@@ -36,6 +37,7 @@ MOST_NODES = 100
 NODES = [User, Project, ProjectNode, Role, Member, KeyTemplate, TemplateField, KeyRequest, IssuedKey, Secret]
 
 
+@reading()
 def event_cursor(info: Info) -> EventCursor | None:
     context = info.context
     if context.log_position is None or context.actor.user is None:
@@ -43,10 +45,12 @@ def event_cursor(info: Info) -> EventCursor | None:
     return EventCursor(context.services.cursors.give(context.log_position))
 
 
+@reading()
 async def node(info: Info, id: Annotated[strawberry.ID, argument("The id.")]) -> Any:
     return await find(info, id)
 
 
+@reading()
 async def nodes(info: Info, ids: Annotated[list[strawberry.ID], argument("The ids, at most 100.")]) -> list[Any]:
     if len(ids) > MOST_NODES:
         raise BadInput(f"Ask for at most {MOST_NODES} ids at once.")
@@ -89,14 +93,27 @@ class Mutation(
     pass
 
 
-class ReadsLogFirst(SchemaExtension):
+def after_the_log(executes: Callable[..., Any]) -> Callable[..., Any]:
     """Takes the head of the event log before anything else is read, so that all that is read contains it."""
 
-    async def on_execute(self) -> AsyncIterator[None]:
-        context = self.execution_context.context
-        if isinstance(context, Context) and "eventCursor" in (self.execution_context.query or ""):
-            context.log_position = await events.head()
-        yield
+    async def executed(schema: GraphQLSchema, document: DocumentNode, *, context_value: Any, **options: Any) -> Any:
+        if isinstance(context_value, Context) and document.loc and "eventCursor" in document.loc.source.body:
+            context_value.log_position = await events.head()
+        return await await_maybe(executes(schema, document, context_value=context_value, **options))
+
+    return executed
+
+
+def unless_rare(queries: Callable[..., Awaitable[ExecutionResult]]) -> Callable[..., Awaitable[ExecutionResult | None]]:
+    """None for a query that doesn't go level by level."""
+
+    async def queried(*arguments: Any, **options: Any) -> ExecutionResult | None:
+        try:
+            return await queries(*arguments, **options)
+        except Rare:
+            return None
+
+    return queried
 
 
 def count(context: Any, way: str, reason: str) -> None:
@@ -119,8 +136,8 @@ def _within(limits: Limits, execution: str) -> LimitedSchema:
         mutation=Mutation,
         subscription=Subscription,
         types=NODES,
-        extensions=[ReadsLogFirst],
-        executes=levels.execute if execution == "levels" else None,
+        executes=after_the_log(levels.execute if execution == "levels" else execute),
+        queries=after_the_log(unless_rare(levels.query)) if execution == "levels" else None,
         config=StrawberryConfig(scalar_map=SCALARS),
         limits=limits,
     )

@@ -36,7 +36,7 @@ LIFE_ACCIDENTS = (6, 18)
 AT_PEACE = 200
 """So many calls are answered before the next accident, as a rule."""
 PATIENCE_SECONDS = 60
-COULD_NOT_BEGIN = f'"exit_code": {STARTUP_FAILURE}, "event": "worker_replaced"'
+COULD_NOT_BEGIN = f'"exit_code":{STARTUP_FAILURE},"event":"worker_replaced"'
 STOPPED_SECONDS = (0.1, 0.4, 1.5, *([7.0] if SECONDS > 60 else []))
 """Of a worker; one that says nothing for six is replaced, which only the long form waits for."""
 

@@ -1,6 +1,6 @@
 """Documents, parsed and validated once and then remembered; and the schema that reads them so."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import strawberry
 from graphql import (
     DocumentNode,
+    ExecutionResult,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
@@ -17,12 +18,14 @@ from graphql import (
     Source,
     TokenKind,
     ValidationRule,
+    execute,
     parse,
     specified_rules,
 )
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
+from strawberry.types import ExecutionResult as StrawberryResult
 
 from schema.transport.limits import Limits, OneMutation, size_rule, too_large
 from schema.transport.plain import is_plainly_valid
@@ -105,21 +108,26 @@ class Remembering(SchemaExtension):
 
 
 class LimitedSchema(strawberry.Schema):
-    """A Strawberry schema whose operations keep within limits; the view reports its errors, under the request's id."""
+    """A Strawberry schema whose operations keep within limits; the view reports its errors, under the request's id.
+
+    `executes` runs queries and mutations in place of graphql-core's function. `queries` runs queries that are valid
+    without Strawberry's steps around them, and returns None for those that need them.
+    """
 
     def __init__(
         self,
         query: type,
         *,
         limits: Limits,
-        extensions: Sequence[Callable[[], SchemaExtension]] = (),
-        executes: Callable[..., Any] | None = None,
+        executes: Callable[..., Any] = execute,
+        queries: Callable[..., Awaitable[ExecutionResult | None]] | None = None,
         **options: Any,
     ) -> None:
         self.limits = limits
         self._executes = executes
+        self._queries = queries
         self.documents = Documents(limits)
-        super().__init__(query, extensions=[*extensions, lambda: Remembering(self)], **options)
+        super().__init__(query, extensions=[lambda: Remembering(self)], **options)
 
     def faults(self, text: str) -> list[GraphQLError]:
         return self.documents.faults(self._schema, text)
@@ -128,9 +136,36 @@ class LimitedSchema(strawberry.Schema):
         """Query, mutation or subscription. Raises GraphQLError where the operation can't be told."""
         return self.documents.operation(text, name).operation
 
+    async def result(
+        self,
+        text: str,
+        name: str | None,
+        variables: dict[str, Any] | None,
+        context: Any,
+        extensions: dict[str, Any] | None,
+    ) -> ExecutionResult | StrawberryResult:
+        """Of a query or a mutation. Raises as Strawberry's `execute` does."""
+        if self._queries and self.kind(text, name) is OperationType.QUERY and not self.faults(text):
+            result = await self._queries(
+                self._schema,
+                self.documents.parse(text),
+                context_value=context,
+                variable_values=variables,
+                operation_name=name,
+                operation_extensions=extensions,
+            )
+            if result is not None:
+                return result
+        return await self.execute(
+            text,
+            variable_values=variables,
+            context_value=context,
+            operation_name=name,
+            operation_extensions=extensions,
+        )
+
     def _get_execute_function(self) -> Callable[..., Any]:
-        """What Strawberry runs queries and mutations by, in place of graphql-core's `execute`."""
-        return self._executes or super()._get_execute_function()
+        return self._executes
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Strawberry would log each with its traceback, the client's own mistakes too."""

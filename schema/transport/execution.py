@@ -51,16 +51,8 @@ async def answer(schema: LimitedSchema, operation: Operation, call: Call[Any]) -
     """Runs a query or a mutation."""
     if fault := _unreadable(schema, operation):
         return _answer(fault, call)
-    return _answer(
-        await schema.execute(
-            operation.query,
-            variable_values=operation.variables,
-            context_value=call,
-            operation_name=operation.name,
-            operation_extensions=operation.extensions,
-        ),
-        call,
-    )
+    result = await schema.result(operation.query, operation.name, operation.variables, call, operation.extensions)
+    return _answer(result, call)
 
 
 async def answers(schema: LimitedSchema, operation: Operation, call: Call[Any]) -> AsyncGenerator[Answer, None]:
