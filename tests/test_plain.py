@@ -159,12 +159,11 @@ def test_a_page_is_plainly_valid(text: str) -> None:
         "query ($if: Boolean!) { viewer { ...f } } fragment f on Viewer { user { id } }",
         "{ viewer { ...f } } fragment f on Viewer { user { id @skip(if: $if) } }",
         "{ viewer { user { " + "id @skip(if: false) " * 7 + "} } }",
-        "{ viewer { user { ...f ...f } } } fragment f on User { " + "id " * 30 + "}",
         "{ viewer { user { ...f ...f } } } fragment f on User { a: id b: id }",
         "mutation { ...f ...f } fragment f on Mutation { signOut(input: {}) { userErrors { code } } }",
         "fragment f on User { id }",
         "{ viewer @nothing { user { id } } }",
-        "subscription { viewerKeyEvents { cursor } projectEvents { cursor } }",
+        "subscription { viewerKeyEvents { cursor } b: viewerKeyEvents { cursor } }",
         "{ a: __typename b: __typename c: __typename d: __typename }",
         "{ eventCursor b: eventCursor c: eventCursor d: eventCursor }",
         "mutation { signOut(input: {}) { userErrors { code } } b: signOut(input: {}) { userErrors { code } } }",
@@ -173,3 +172,32 @@ def test_a_page_is_plainly_valid(text: str) -> None:
 )
 def test_what_breaks_a_rule_is_not_plainly_valid(text: str) -> None:
     assert not is_plain(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ a { k: name k: y } }",
+        "{ named { ... on A { y } ... on B { y } } }",
+        "{ named { ... on A { again: twin { name } } ... on Named { again: twin { name: x } } } }",
+        "{ a { x ...f } } fragment f on B { x }",
+        "{ any { x } }",
+        "{ again " * 9 + "{ __typename" + " }" * 10,
+        "{ a { ...f twin { ...f b { ...f a { ...f twin { ...f } } } } } } fragment f on Named { " + "x " * 12 + "}",
+    ],
+)
+def test_what_breaks_a_rule_of_types_whose_fields_differ_is_not_plainly_valid(text: str) -> None:
+    document = parse(text)
+    assert validate_document(UNLIKE, document, RULES)
+    assert not is_plainly_valid(UNLIKE, document, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{ a { " + "... { " * 60 + "x" + " }" * 60 + " } }", "{ a { " + "x " * 33 + "} }"],
+    ids=["many fragments", "many fields under one name"],
+)
+def test_what_the_rules_might_give_up_is_left_to_them(text: str) -> None:
+    document = parse(text)
+    assert not validate_document(UNLIKE, document, specified_rules)
+    assert not is_plainly_valid(UNLIKE, document, Limits())

@@ -60,7 +60,7 @@ async def in_rounds(turns: Sequence[Turn], *, rounds: int, seconds: float) -> Fi
     for target in dict.fromkeys(target for target, _ in turns):
         print(f"warming up: {target.name}", flush=True)
         most = max(number for each, number in turns if each is target)
-        await target.measure(min(most, WARMING), seconds / 3)
+        await target.measure(min(most, WARMING), max(seconds / 3, 2))
     for number in range(rounds):
         ordered = turns if number % 2 == 0 else list(reversed(turns))
         for target, connections in ordered:
