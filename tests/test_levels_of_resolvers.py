@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pytest
 import strawberry
-from graphql import parse
+from graphql import build_schema, parse
 from strawberry.extensions import FieldExtension
 from strawberry.schema.config import StrawberryConfig
 
@@ -357,3 +357,28 @@ async def test_a_resolver_that_asks_for_its_path_is_told_that_it_has_none() -> N
 async def test_an_instant_is_told_in_utc_whatever_its_zone() -> None:
     result = await alike(SCHEMA, '{ since(instant: "2026-01-01T01:00:00.5+01:30") }', context=Asked)
     assert result.data == {"since": datetime(2025, 12, 31, 23, 30, 0, 500000, UTC).isoformat().replace("+00:00", "Z")}
+
+
+ECHO = build_schema(
+    "input Part { names: [String!] part: Part } type Query { echo(part: Part, parts: [Part!]): String }"
+)
+WITH_VARIABLES = [
+    "($name: String!) { echo(part: {names: [$name]}) }",
+    "($name: String!) { echo(part: {part: {part: {names: [$name]}}}) }",
+    '($name: String!) { echo(parts: [{names: ["a"]}, {names: ["b", $name]}]) }',
+    "($part: Part) { echo(part: {names: []}, parts: [{}, {part: $part}]) }",
+]
+
+
+@pytest.mark.parametrize("text", WITH_VARIABLES)
+async def test_a_variable_within_an_argument_is_what_each_run_gives_it(text: str) -> None:
+    levels, document = Levels(), parse(f"query {text}")
+    for name in ("one", "two"):
+        result = await levels.execute(
+            ECHO,
+            document,
+            root_value={"echo": lambda _, **given: str(given)},
+            variable_values={"name": name, "part": {"names": [name]}},
+        )
+        assert result.data
+        assert name in result.data["echo"]

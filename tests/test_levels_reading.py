@@ -1,5 +1,6 @@
 """What a plan reads of rows: no more is fetched, and nothing that is asked for is missing."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -15,11 +16,13 @@ from graphql import (
 from graphql.execution.values import VariableValues
 
 import models
+from gateway.permissions import seen_of
 from gateway.settings import Settings
 from schema.levels.calls import Calls
 from schema.levels.execution import Known, Prepared
 from schema.levels.kinds import Kinds
 from schema.levels.reading import Columns
+from schema.loaders import Reads
 from schema.root import build
 from schema.transport.execution import answer
 from schema.transport.operation import Operation
@@ -106,6 +109,15 @@ def test_where_a_field_does_not_say_what_it_reads_everything_is_fetched(monkeypa
     assert columns(text) == {}
 
 
+def test_where_a_field_does_not_say_what_it_reads_of_its_own_row_all_of_such_rows_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = SCHEMA.type_map["Project"]
+    assert isinstance(project, GraphQLObjectType)
+    monkeypatch.setattr(CALLS.of(project.fields["name"]), "reads", Reads())
+    assert columns('{ project(id: "p") { id name roles { id } } }') == {models.Role: ("id",)}
+
+
 CASES = [(type_, name) for type_ in PLACES for name in SCHEMA.type_map[type_].fields]  # type: ignore[attr-defined]  # object types
 
 
@@ -135,3 +147,12 @@ async def test_what_may_be_done_on_a_project_is_asked_once_in_an_operation(datab
         with statements() as sent:
             await answer(schema, operation, context_of(crowd.ada))
         assert sum('"member_roles"' in each for each in sent) == 1
+
+
+async def test_what_may_be_done_is_asked_once_also_by_several_at_the_same_time(database: str) -> None:
+    crowd = await new_crowd()
+    ada = crowd.ada.reading()
+    with statements() as sent:
+        seen = await asyncio.gather(*[seen_of(ada, [crowd.project.id]) for _ in range(3)])
+    assert seen == [{crowd.project.id}] * 3
+    assert len(sent) == 1

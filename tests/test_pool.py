@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from tortoise.exceptions import OperationalError
 from tortoise.transactions import in_transaction
 
 from gateway.database import Limits, connected, connection, unavailable_when_down
@@ -55,6 +56,14 @@ async def test_who_waits_too_long_for_a_connection_is_refused_and_all_is_well_wh
                     await reading
         assert await asyncio.gather(*waiting) == [0] * FEW
         assert await asyncio.gather(*[Project.all().count() for _ in range(3 * FEW)]) == [0] * 3 * FEW
+
+
+async def test_statements_that_fail_take_no_connection_with_them(database_url: str) -> None:
+    async with connected(database_url, Limits(FEW, wait_seconds=0.5)):
+        for _ in range(FEW + 1):
+            with pytest.raises(OperationalError):
+                await connection().execute_query("SELECT nothing FROM nowhere")
+        assert await Project.all().count() == 0
 
 
 async def in_a_transaction() -> None:

@@ -109,44 +109,13 @@ class Levels:
         self._known: Known | None = None
         self._prepared: OrderedDict[tuple[str, str | None], Prepared | Rare] = OrderedDict()
 
-    async def execute(
-        self,
-        schema: GraphQLSchema,
-        document: DocumentNode,
-        *,
-        context_value: Any = None,
-        variable_values: dict[str, Any] | None = None,
-        operation_name: str | None = None,
-        root_value: Any = None,
-        middleware: Any = None,
-        **options: Any,
-    ) -> ExecutionResult:
+    async def execute(self, schema: GraphQLSchema, document: DocumentNode, **options: Any) -> ExecutionResult:
         """As graphql-core's function of this name."""
         try:
-            return await self.query(
-                schema,
-                document,
-                context_value=context_value,
-                variable_values=variable_values,
-                operation_name=operation_name,
-                root_value=root_value,
-                middleware=middleware,
-                operation_extensions=options.get("operation_extensions"),
-            )
+            return await self.query(schema, document, **options)
         except Rare as rare:
-            self._count(context_value, "ordinary", rare.reason)
-        result: ExecutionResult = await await_maybe(
-            execute(
-                schema,
-                document,
-                context_value=context_value,
-                variable_values=variable_values,
-                operation_name=operation_name,
-                root_value=root_value,
-                middleware=middleware,
-                **options,
-            )
-        )
+            self._count(options.get("context_value"), "ordinary", rare.reason)
+        result: ExecutionResult = await await_maybe(execute(schema, document, **options))
         return result
 
     async def query(
@@ -160,6 +129,7 @@ class Levels:
         root_value: Any = None,
         middleware: Any = None,
         operation_extensions: dict[str, Any] | None = None,
+        **_: Any,
     ) -> ExecutionResult:
         """As `execute`, of a query that goes level by level. Raises Rare, before anything is done, for any other."""
         prepared = self._remembered(schema, document, operation_name, middleware)
