@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
-from functools import partial
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -22,7 +21,7 @@ from gateway.database import connection, in_time
 from gateway.errors import BadInput, CursorExpired, Unavailable
 from gateway.permissions import Actor
 from gateway.prepared import Built, rows_once
-from gateway.rows import models
+from gateway.rows import Making, models
 from gateway.sealing import Sealer, Unsealable
 from models import Event, EventHead
 
@@ -112,8 +111,10 @@ class Place(NamedTuple):
 async def _page_from(position: int) -> list[Event]:
     """Asked several times a second, mostly in vain: to have the ORM build it costs more than the answer."""
     place = "?" if connection().capabilities.dialect == "sqlite" else "$1"
-    statement = f"SELECT * FROM events WHERE position >= {place} ORDER BY position LIMIT {PAGE}"  # noqa: S608  # no value
-    return await rows_once(Built(statement, [position], partial(models, Event)))
+    columns = tuple(Event._meta.fields_db_projection_reverse)
+    found = f"SELECT {', '.join(columns)} FROM events WHERE position >= {place}"  # noqa: S608  no value
+    statement = f"{found} ORDER BY position LIMIT {PAGE}"
+    return await rows_once(Built(statement, [position], columns, Making(Event, models)))
 
 
 def _is_same(one: Event, other: Event) -> bool:

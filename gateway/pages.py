@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial, reduce
+from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar
 
 from tortoise.expressions import Q, RawSQL
@@ -18,7 +18,7 @@ from tortoise.queryset import QuerySet
 
 from gateway.errors import BadInput
 from gateway.prepared import Built, Columns, built, narrowed, rows_of, rows_once
-from gateway.rows import Light, light_rows
+from gateway.rows import Light, Making, light_rows
 from gateway.sealing import Sealer, Unsealable
 
 LARGEST = 100
@@ -173,9 +173,9 @@ def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part:
     shown = columns or tuple(model._meta.fields_db_projection)
     wanted = narrowed(found, shown, parent, *(column.lstrip("-") for column in listing.order))
     numbered = wanted.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
-    sql, values, _ = built(numbered, None)
+    sql, values, columns, _ = built(numbered, None)
     ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text
-    return Built(ranked, values, partial(light_rows, model))
+    return Built(ranked, values, columns, Making(model, light_rows))
 
 
 async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, S
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
 from itertools import count, zip_longest
 from typing import Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
@@ -26,7 +26,8 @@ from tortoise.context import require_context
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
-from gateway.rows import Make, light_rows, models
+from gateway.gathering import Asked, Statement, alone, asked_rows
+from gateway.rows import Making, light_rows, models
 from models.fields import all_askable, askable
 
 KEPT = 1000
@@ -48,25 +49,28 @@ class Caller(Protocol):
     def standing_in(cls, ids: Sequence[str | None]) -> Self: ...
 
 
-Making = Callable[[str, tuple[str, ...]], Make]
-"""What makes rows of a dialect's, by their columns."""
 Columns = tuple[str, ...] | None
 """Those of a table that will be read, `reference__name` for what it refers to; None for all."""
 
 
 class Built(NamedTuple):
-    """A statement, what fills it in, and what makes its rows; without that they stay as the driver gives them."""
+    """A statement, what fills it in, and what its rows become; without that they stay as the driver gives them."""
 
     sql: str
     values: Sequence[Any]
+    columns: tuple[str, ...]
     making: Making | None
+
+    def statement(self, dialect: str) -> Statement:
+        return Statement(dialect, self.sql, self.columns, self.making)
 
 
 def built(query: Any, making: Making | None) -> Built:
     """What Tortoise would send."""
     query.sql()  # builds the statement, whose parameters the next line has
     sql, values = query.query.get_parameterized_sql()
-    return Built(sql, values, making)
+    columns = tuple([term.alias or term.name for term in query.query._selects])  # noqa: SLF001  Tortoise has no other way
+    return Built(sql, values, columns, making)
 
 
 def prepared(build: Callable[Parameters, QuerySet[Row]]) -> Callable[Parameters, Awaitable[list[Row]]]:
@@ -127,13 +131,13 @@ def _by_id(model: type[Row], ids: list[str], columns: Columns) -> QuerySet[Row]:
 def _of_models(build: Callable[..., QuerySet[Any]], *arguments: Any) -> Built:
     queryset = build(*arguments)
     model: type[Model] = queryset.model
-    return built(queryset, partial(models, model))
+    return built(queryset, Making(model, models))
 
 
 def _of_light_rows(build: Callable[..., QuerySet[Any]], *arguments: Any) -> Built:
     queryset = build(*arguments)
     model: type[Model] = queryset.model
-    return built(queryset, partial(light_rows, model))
+    return built(queryset, Making(model, light_rows))
 
 
 def _of_values(build: Callable[..., Any], *arguments: Any) -> Built:
@@ -146,20 +150,14 @@ async def rows_of(build: Callable[..., Built], *arguments: Any) -> list[Any]:
     dialect = database.capabilities.dialect
     given: list[Any] = []
     shapes = tuple([_noted(argument, given, dialect) for argument in arguments])
-    statement = _statement(dialect, build, shapes)
-    _, rows = await database.execute_query(statement.sql, statement.filled(given))
-    return _made(dialect, statement.making, rows)
+    kept = _kept(dialect, build, shapes)
+    return await asked_rows(Asked(kept.statement, kept.filled(given)))
 
 
-async def rows_once(statement: Built) -> list[Any]:
+async def rows_once(built: Built) -> list[Any]:
     """The rows of a statement that isn't kept."""
-    database = require_context().db()
-    _, rows = await database.execute_query(statement.sql, list(statement.values))
-    return _made(database.capabilities.dialect, statement.making, rows)
-
-
-def _made(dialect: str, making: Making | None, rows: Sequence[Any]) -> list[Any]:
-    return making(dialect, tuple(rows[0].keys()))(rows) if rows and making else list(rows)
+    dialect = require_context().db().capabilities.dialect
+    return await alone(Asked(built.statement(dialect), built.values))
 
 
 class _Filled(Enum):
@@ -195,20 +193,19 @@ def _noted(argument: Any, given: list[Any], dialect: str) -> Hashable:
 
 
 @dataclass(frozen=True)
-class _Statement:
-    sql: str
+class _Kept:
+    statement: Statement
     places: Sequence[tuple[int | None, Any]]
     """What stands at each place: what was given, by its number, or else a value."""
-    making: Making | None
 
     def filled(self, given: Sequence[Any]) -> list[Any]:
         return [value if number is None else given[number] for number, value in self.places]
 
 
 @lru_cache(KEPT)
-def _statement(dialect: str, build: Callable[..., Built], shapes: tuple[Hashable, ...]) -> _Statement:
+def _kept(dialect: str, build: Callable[..., Built], shapes: tuple[Hashable, ...]) -> _Kept:
     numbers = count()
-    sql, values, making = build(*[_stand_in(shape, numbers) for shape in shapes])
+    sql, values, columns, making = build(*[_stand_in(shape, numbers) for shape in shapes])
     parts, marks = PLACE[dialect].split(sql), PLACE[dialect].findall(sql)
     lists = {index for index, shape in _numbered(shapes) if shape is _Filled.IDS}
     places = [(_number(value), value) for value in values]
@@ -217,7 +214,8 @@ def _statement(dialect: str, build: Callable[..., Built], shapes: tuple[Hashable
             parts[index], marks[index], parts[index + 1] = _any_of(
                 dialect, parts[index], marks[index], parts[index + 1]
             )
-    return _Statement("".join(map("".join, zip_longest(parts, marks, fillvalue=""))), places, making)
+    sql = "".join(map("".join, zip_longest(parts, marks, fillvalue="")))
+    return _Kept(Statement(dialect, sql, columns, making), places)
 
 
 def _any_of(dialect: str, before: str, mark: str, after: str) -> tuple[str, str, str]:

@@ -7,16 +7,49 @@ models, or, for what is only shown, light rows: tuples with the model's attribut
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from tortoise.fields import DatetimeField, Field
+from tortoise.fields import BinaryField, DatetimeField, DecimalField, Field, JSONField
 from tortoise.models import Model
 
 Make = Callable[[Iterable[Any]], list[Any]]
 Convert = Callable[[Any], Any]
 Path = tuple[str, ...]
 """The references that lead from a row to one that was read with it; to itself, none."""
+
+
+POSTGRES_JSON = "JSON made by postgres"
+"""A third way that values come, beside those of the drivers; SQLite's are in JSON as its driver gives them."""
+
+
+class Making(NamedTuple):
+    """What rows of a model become, by their columns: light rows, or models."""
+
+    model: type[Model]
+    write: Callable[[type[Model], str, tuple[str, ...]], Make]
+
+    def of(self, dialect: str, columns: tuple[str, ...]) -> Make:
+        """Of rows as the database's driver gives them."""
+        return self.write(self.model, dialect, columns)
+
+    def of_json(self, dialect: str, columns: tuple[str, ...]) -> Make:
+        """Of rows whose values were put into JSON by the database, and read from that."""
+        return self.write(self.model, POSTGRES_JSON if dialect == "postgres" else dialect, columns)
+
+    def json(self, dialect: str, columns: tuple[str, ...]) -> tuple[str, ...] | None:
+        """What is put into JSON of each of the columns; None where that would lose what one of them holds."""
+        fields = [_field(self.model, column) for column in columns]
+        if any(isinstance(field, BinaryField | JSONField) for field in fields):
+            return None
+        exact = "::text" if dialect == "postgres" else ""
+        return tuple(
+            [
+                f'"{column}"{exact if isinstance(field, DecimalField) else ""}'
+                for column, field in zip(columns, fields, strict=True)
+            ]
+        )
 
 
 class Light:
@@ -35,12 +68,19 @@ def model_of(row: type) -> type:
 def light_rows(model: type[Model], dialect: str, columns: tuple[str, ...]) -> Make:
     """What makes light rows of rows with these columns, as `models` has them."""
     places = [_place(model, column) for column in columns]
-    name = f"Light{model.__name__}"
-    named_tuple: Any = namedtuple  # by any name
-    fields = named_tuple(name, ["__".join((*path, name)) for path, name in places])
-    new: Convert = partial(tuple.__new__, type(name, (fields, Light), {"__slots__": (), "model": model}))
+    new: Convert = partial(
+        tuple.__new__, _light_class(model, tuple(["__".join((*path, name)) for path, name in places]))
+    )
     conversions = [_conversion(dialect, _referred_to(model, path), name) for path, name in places]
     return _converting(new, conversions) if any(conversions) else lambda rows: [*map(new, rows)]
+
+
+@lru_cache(1024)
+def _light_class(model: type[Model], names: tuple[str, ...]) -> Any:
+    """One for rows with these names, however they come."""
+    name = f"Light{model.__name__}"
+    named_tuple: Any = namedtuple  # by any name
+    return type(name, (named_tuple(name, names), Light), {"__slots__": (), "model": model})
 
 
 def _converting(new: Convert, conversions: list[Convert | None]) -> Make:
@@ -145,14 +185,23 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
+def _field(model: type[Model], column: str) -> Field[Any] | None:
+    """That of a column that Tortoise calls so; none is of what the statement makes."""
+    path, name = _place(model, column)
+    meta = _referred_to(model, path)._meta
+    field = meta.fields_db_projection_reverse.get(name)
+    return meta.fields_map[field] if field else None
+
+
 def _conversion(dialect: str, model: type[Model], column: str) -> Convert | None:
     """What Tortoise would do with a value of this column that isn't null; None for nothing."""
-    meta = model._meta
-    if column not in meta.fields_db_projection_reverse:  # made by the statement
+    meta, field = model._meta, _field(model, column)
+    if field is None:
         return None
-    field: Field[Any] = meta.fields_map[meta.fields_db_projection_reverse[column]]
     if isinstance(field, DatetimeField):
         return None if dialect == "postgres" else _instant  # asyncpg's are of UTC already
+    if isinstance(field, DecimalField) and dialect == POSTGRES_JSON:
+        return Decimal
     if any(column == native for native, *_ in meta.db_native_fields):
         return None
     if any(column == plain for plain, *_ in meta.db_default_fields):

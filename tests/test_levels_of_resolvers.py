@@ -17,6 +17,7 @@ from strawberry.schema.config import StrawberryConfig
 from gateway.errors import BadInput
 from schema.declare import described, related, related_rows, resolved, together
 from schema.levels import Levels
+from schema.levels.driving import Driver
 from schema.loaders import Loaders, Loads
 from schema.scalars import SCALARS
 from tests.test_levels import alike, both
@@ -324,7 +325,7 @@ async def test_what_waits_for_batches_alone_needs_no_task(monkeypatch: pytest.Mo
 
     text = "{ boxes { square squareOfSquare caught contents { square } other { number } } }"
     await Levels().execute(SCHEMA, parse(text), context_value=Asked())
-    monkeypatch.setattr(asyncio, "create_task", none)
+    monkeypatch.setattr(Driver, "_go_on_as_task", none)
     await Levels().execute(SCHEMA, parse(text), context_value=Asked())
 
 

@@ -1,20 +1,22 @@
 """Statements that are built once: what fills them in, and that their rows are what the ORM would have made."""
 
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tortoise import fields
 from tortoise.expressions import Q
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
 import models
 from gateway import clock, rows
+from gateway.database import connection
+from gateway.gathering import Asked, at_once
 from gateway.permissions import Actor, Permission, projects_seen
-from gateway.prepared import built, found_by_id, prepared, rows_once
+from gateway.prepared import Built, built, found_by_id, prepared, rows_once
 from models import Grant, IssuedKey, Project, Role, Session, TemplateField, User
 from models.fields import ID_LENGTH, NOBODY, all_askable, askable
 from tests.crowd import new_crowd
@@ -23,7 +25,11 @@ from tests.world import ANONYMOUS, by_key, issued_key, join, owned_project, pers
 
 TABLES = [each for each in vars(models).values() if isinstance(each, type) and issubclass(each, Model)]
 ALL = [each for each in TABLES if not each._meta.abstract]
+UNSAYABLE = (fields.BinaryField, fields.JSONField)
 WITH = [(TemplateField, "node"), (Grant, "role__project"), (Grant, "node"), (IssuedKey, "user"), (Session, "user")]
+
+
+NOT_IN_JSON = {model for model in ALL if any(isinstance(each, UNSAYABLE) for each in model._meta.fields_map.values())}
 
 
 def said(row: Any) -> dict[str, Any]:
@@ -33,14 +39,34 @@ def said(row: Any) -> dict[str, Any]:
 
 async def made_alike(model: type[Model], reference: str = "") -> int:
     queryset = model.all().select_related(reference) if reference else model.all()
-    ours, theirs = await rows_once(built(queryset.all(), partial(rows.models, model))), await queryset.all()
+    ours, theirs = await rows_once(built(queryset.all(), rows.Making(model, rows.models))), await queryset.all()
     assert [said(row) for row in ours] == [said(row) for row in theirs]
     assert [type(row) for row in ours] == [type(row) for row in theirs]
-    light = await rows_once(built(queryset.all(), partial(rows.light_rows, model)))
+    light = await rows_once(built(queryset.all(), rows.Making(model, rows.light_rows)))
     references = reference.split("__") if reference else []
     assert [told(row) for row in light] == [columns_of(row, references) for row in theirs]
     assert {rows.model_of(type(row)) for row in light} <= {model}
+    for write, alone in ((rows.models, ours), (rows.light_rows, light)):
+        await come_alike_in_json(built(queryset.all(), rows.Making(model, write)), alone)
     return len(ours)
+
+
+async def come_alike_in_json(query: Built, alone: list[Any]) -> None:
+    """What is asked together with others; a statement with a column that JSON doesn't hold never is."""
+    statement = query.statement(connection().capabilities.dialect)
+    if statement.json is None:
+        assert query.making
+        assert query.making.model in NOT_IN_JSON
+        return
+    for found in await at_once([Asked(statement, query.values), Asked(statement, query.values)]):
+        assert [type(row) for row in found] == [type(row) for row in alone]
+        assert [held(row) for row in found] == [held(row) for row in alone]
+
+
+def held(row: Any) -> dict[str, Any]:
+    """With the types of the values, which tell 1 from true and a member from its text."""
+    values = told(row) if isinstance(row, rows.Light) else said(row)
+    return {name: (type(value), value) for name, value in values.items()}
 
 
 def told(row: Any) -> dict[str, Any]:
@@ -71,7 +97,7 @@ async def test_rows_are_what_the_orm_would_have_made(database: str) -> None:
 
 async def test_a_row_of_some_columns_knows_that_others_lack(database: str) -> None:
     ada = await person("Ada")
-    [row] = await rows_once(built(User.all().only("id", "name"), partial(rows.models, User)))
+    [row] = await rows_once(built(User.all().only("id", "name"), rows.Making(User, rows.models)))
     assert (row.id, row.name, row._partial) == (ada.user_id, "Ada", True)
     with pytest.raises(AttributeError):
         assert row.password_hash

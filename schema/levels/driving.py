@@ -2,11 +2,12 @@
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
+from gateway.stepping import resumed
 from schema.levels.calls import Manner, Related
 from schema.levels.info import LevelInfo
 from schema.levels.kinds import Failed, Kinds
@@ -197,7 +198,7 @@ class Driver:
 
     def _go_on_as_task(self, column: Column, index: int, coroutine: Any, asked: Any, context: Context | None) -> None:
         column.field.call.manner = Manner.TASKS
-        self._watch(column, index, asyncio.create_task(_rest(coroutine, asked), context=context))
+        self._watch(column, index, asyncio.create_task(resumed(coroutine, asked), context=context))
 
     def _watch(self, column: Column, index: int, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
@@ -226,23 +227,3 @@ def _never(_: Column) -> None:
 
 async def _until(value: Awaitable[Any]) -> Any:
     return await value
-
-
-async def _rest(coroutine: Any, asked: Any) -> Any:
-    """The rest of a coroutine that has begun outside of the task that it needs now."""
-    return await _steps(coroutine, asked)
-
-
-@types.coroutine
-def _steps(coroutine: Any, asked: Any) -> Generator[Any, Any, Any]:
-    while True:
-        try:
-            answer = yield asked
-        except BaseException as error:  # noqa: BLE001  it goes where it was sent
-            step = partial(coroutine.throw, error)
-        else:
-            step = partial(coroutine.send, answer)
-        try:
-            asked = step()
-        except StopIteration as stop:
-            return stop.value

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Protocol
 
+from gateway.gathering import gathered
+
 WANTED = object()
 """What a resolver yields that waits for a value of a batch: of `Wants.asked`, by `Wants.asked_key`."""
 
@@ -197,7 +199,7 @@ class Wants:
         if len(self._flying) == 1:
             await self._flying[0].fetch(self._actor)
         else:
-            await asyncio.gather(*[group.fetch(self._actor) for group in self._flying])
+            await gathered([group.fetch(self._actor) for group in self._flying])
 
     def tell(self, told: Told) -> None:
         """What was fetched, to those who wait."""
