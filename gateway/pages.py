@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tortoise.functions import Count
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
+from gateway.database import connection
 from gateway.errors import BadInput
 from gateway.prepared import Built, Columns, built, narrowed, rows_of, rows_once
 from gateway.rows import Light, Making, light_rows
@@ -23,6 +25,9 @@ from gateway.sealing import Sealer, Unsealable
 
 LARGEST = 100
 DEFAULT = 20
+
+THE_PARENT = "~the parent~"
+"""Stands for the id of whichever parent it is, until the statement is written."""
 
 Row = TypeVar("Row", bound=Model)
 Values = list[Any]
@@ -144,13 +149,13 @@ async def _rows_of_each(
 ) -> list[Row]:
     """The first rows of each parent, one more than a page has, in the slice's direction."""
     if listing.is_all_of_name and part.after is None and part.before is None:
-        ranked = _Ranked(listing.name, listing.order, parent, part, columns, listing)
-        return await rows_of(ranked, list(parent_ids))
-    return await rows_once(_ranked(listing, parent, parent_ids, part, columns))
+        first = _FirstOfEach(listing.name, listing.order, parent, part, columns, listing)
+        return await rows_of(first, list(parent_ids))
+    return await rows_once(_first_of_each(listing, parent, parent_ids, part, columns))
 
 
 @dataclass(frozen=True)
-class _Ranked(Generic[Row]):
+class _FirstOfEach(Generic[Row]):
     """Builds the statement of a listing whose name says all that it depends on."""
 
     name: str
@@ -161,21 +166,45 @@ class _Ranked(Generic[Row]):
     listing: Listing[Row] = field(compare=False)
 
     def __call__(self, parent_ids: list[str]) -> Built:
-        return _ranked(self.listing, self.parent, parent_ids, self.part, self.columns)
+        return _first_of_each(self.listing, self.parent, parent_ids, self.part, self.columns)
 
 
-def _ranked(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, columns: Columns) -> Built:
-    model, direction = listing.rows().model, listing.direction(part)
-    table = model._meta.db_table
+def _first_of_each(
+    listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, columns: Columns
+) -> Built:
+    dialect = connection().capabilities.dialect
+    write = _by_lateral if dialect == "postgres" else _by_rank
+    return write(listing, parent, parent_ids, part, columns)
+
+
+def _by_lateral(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, columns: Columns) -> Built:
+    """Reads no more rows of a parent than are wanted, by an index; they come in the order of its own SELECT."""
+    wanted = _wanted(listing, parent, part, columns).filter(**{parent: THE_PARENT})
+    sql, values, names, _ = built(wanted.order_by(*listing.direction(part)).limit(part.size + 1), None)
+    number = list(values).index(THE_PARENT) + 1
+    of_one = re.sub(rf"\${number}\b", "parents.id", sql)
+    sql = f"SELECT page.* FROM unnest(${number}::varchar[]) AS parents(id), LATERAL ({of_one}) AS page"  # noqa: S608  our own text
+    filled = [list(parent_ids) if value == THE_PARENT else value for value in values]
+    return Built(sql, filled, names, Making(wanted.model, light_rows))
+
+
+def _by_rank(listing: Listing[Row], parent: str, parent_ids: Sequence[str], part: Slice, columns: Columns) -> Built:
+    wanted, direction = _wanted(listing, parent, part, columns), listing.direction(part)
+    table = wanted.model._meta.db_table
     order = ", ".join(f"{_in_sql(table, c.lstrip('-'))} {'DESC' if c.startswith('-') else 'ASC'}" for c in direction)
     place = RawSQL(f"ROW_NUMBER() OVER (PARTITION BY {_in_sql(table, parent)} ORDER BY {order})")
-    found = listing.between(part).filter(**{f"{parent}__in": parent_ids})
-    shown = columns or tuple(model._meta.fields_db_projection)
-    wanted = narrowed(found, shown, parent, *(column.lstrip("-") for column in listing.order))
-    numbered = wanted.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
-    sql, values, columns, _ = built(numbered, None)
+    found = wanted.filter(**{f"{parent}__in": parent_ids})
+    numbered = found.order_by(*direction).annotate(place=place)  # ordered, so that it joins what it is ordered by
+    sql, values, names, _ = built(numbered, None)
     ranked = f"SELECT * FROM ({sql}) AS numbered WHERE place <= {part.size + 1} ORDER BY place"  # noqa: S608  our own text
-    return Built(ranked, values, columns, Making(model, light_rows))
+    return Built(ranked, values, names, Making(wanted.model, light_rows))
+
+
+def _wanted(listing: Listing[Row], parent: str, part: Slice, columns: Columns) -> QuerySet[Row]:
+    """The rows between the cursors, of whichever parents, with what is read of them here or later."""
+    rows = listing.between(part)
+    shown = columns or tuple(rows.model._meta.fields_db_projection)
+    return narrowed(rows, shown, parent, *(column.lstrip("-") for column in listing.order))
 
 
 async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]) -> dict[str, int]:

@@ -209,8 +209,8 @@ def _kept(dialect: str, build: Callable[..., Built], shapes: tuple[Hashable, ...
     parts, marks = PLACE[dialect].split(sql), PLACE[dialect].findall(sql)
     lists = {index for index, shape in _numbered(shapes) if shape is _Filled.IDS}
     places = [(_number(value), value) for value in values]
-    for index, (number, _) in enumerate(places):
-        if number in lists:
+    for index, (number, value) in enumerate(places):
+        if number in lists and not isinstance(value, list):
             parts[index], marks[index], parts[index + 1] = _any_of(
                 dialect, parts[index], marks[index], parts[index + 1]
             )
@@ -251,7 +251,9 @@ def _text(number: int) -> str:
 
 
 def _number(value: Any) -> int | None:
-    """Which of what was given a stand-in stands for. ValueError for one that something was done with."""
+    """Which of what was given a stand-in stands for, or the only one in a list. ValueError for a changed one."""
+    if isinstance(value, list):
+        (value,) = value
     if isinstance(value, datetime) and value.year == FIRST_STAND_IN.year:
         return int((value - FIRST_STAND_IN).total_seconds())
     if not isinstance(value, str) or "~" not in value:
