@@ -78,6 +78,10 @@ class Context(Call[Actor]):
         """Rows that the batch would find by their ids, and that are at hand already."""
         self.loaders.keep(batch, {row.id: row for row in rows})
 
+    def foresee(self, batch: Batch[KeyT, ValueT], key: KeyT) -> None:
+        """As `Loads.foresee`."""
+        self.loaders.foresee(batch, key)
+
     async def rights(self, project_id: str) -> Rights:
         return await self.load(rights_on_all, project_id) or Rights()
 

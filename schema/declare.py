@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Any, TypeVar
 
 import strawberry
+from graphql import FieldNode
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.fields.resolver import Signature
 from typing_extensions import dataclass_transform
@@ -135,6 +137,14 @@ def input_type(description: str, *, one_of: bool = False) -> Callable[[type[Inpu
 
 def argument(description: str, *, name: str | None = None) -> Any:
     return strawberry.argument(description=description, name=name)
+
+
+def selects(info: Info, name: str) -> bool:
+    """Whether this field is asked for of what a resolver gives; one within a fragment isn't looked for."""
+    selections = chain.from_iterable(
+        [node.selection_set.selections for node in info._raw_info.field_nodes if node.selection_set]  # noqa: SLF001  Strawberry's own way takes the whole selection apart
+    )
+    return any(isinstance(each, FieldNode) and each.name.value == name for each in selections)
 
 
 def given(value: Any) -> Any:

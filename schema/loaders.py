@@ -48,6 +48,9 @@ class Loads(Protocol):
     def keep(self, batch: Batch[KeyT, ValueT], values: Mapping[KeyT, ValueT]) -> None:
         """What the batch would find for these keys, which is at hand already and need not be fetched."""
 
+    def foresee(self, batch: Batch[KeyT, ValueT], key: KeyT) -> None:
+        """That the value of the key will be asked for next, and so may be fetched with what is asked for now."""
+
 
 class Loaders:
     """aiodataloader's, of one operation or of one event: nothing outlives it, so nothing is stale."""
@@ -74,6 +77,9 @@ class Loaders:
         """As `Loads.keep`."""
         for key, value in values.items():
             self._loader(batch, ()).prime(key, value)
+
+    def foresee(self, batch: Batch[KeyT, ValueT], key: KeyT) -> None:
+        """Nothing is fetched sooner: what aiodataloader fetches, somebody waits for."""
 
     def _loader(self, batch: Batch[Any, Any], arguments: tuple[Hashable, ...]) -> DataLoader[Any, Any]:
         loader = self._loaders.get((batch, *arguments))

@@ -22,6 +22,7 @@ from schema.declare import (
     optional,
     reading,
     resolved,
+    selects,
 )
 from schema.keys import IssuedKey, issued_keys_of_project
 from schema.members import Member, members_of_project
@@ -140,6 +141,8 @@ class Project(Node):
 
 @reading()
 async def project(info: Info, id: Annotated[strawberry.ID, argument("The project's id.")]) -> models.Project | None:
+    if selects(info, "templates"):
+        info.context.foresee(templates.by_project, str(id))
     found = await info.context.load(projects.visible, str(id))
     info.context.keep(projects.by_id, [found] if found else [])
     return found

@@ -15,7 +15,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.schema.config import StrawberryConfig
 
 from gateway.errors import BadInput
-from schema.declare import described, related, related_rows, resolved, together
+from schema.declare import described, related, related_rows, resolved, selects, together
 from schema.levels import Levels
 from schema.levels.driving import Driver
 from schema.loaders import Loaders, Loads
@@ -184,6 +184,14 @@ async def caught(root: strawberry.Parent[Row], info: Info) -> str:
         return error.message
 
 
+async def foreseen(root: strawberry.Parent[Row], info: Info) -> Row | None:
+    for name, batch in (("square", squares), ("failed", failing), ("none", contents)):
+        if selects(info, name):  # type: ignore[arg-type]  # of another context
+            info.context.loaders.foresee(batch, root.number)
+    found: Row | None = await info.context.load(boxes, root.number)
+    return found
+
+
 def told(
     root: strawberry.Parent[Row], info: Info, wanted: Wanted | None = None, times: Annotated[int, "how often"] = 2
 ) -> str:
@@ -215,6 +223,7 @@ class Box:
     at_once: int | None = resolved(at_once, "Not async itself.")
     doubled: int = strawberry.field(resolver=lambda root: root.number, extensions=[Doubling()])
     other: "Box | None" = resolved(related(boxes, "number"), "Another one.")
+    foreseen: "Box | None" = resolved(foreseen, "Another one, of which it is known what will be asked.")
     nothing: "Box | None" = resolved(related(boxes, "none"), "There is none.")
     unknowable: "Box | None" = resolved(related(boxes, "broken"), "What of can't be known.")
     contents: list["Box"] = resolved(related_rows(contents, "number"), "What is in it.")
@@ -265,6 +274,7 @@ FIELDS = [
     "told(times: 3, wanted: {sizes: [LARGE], inner: {sizes: []}})",
     'told(wanted: {sizes: SMALL, since: "2026-01-01T00:00:00Z"})',
     "other { number square }",
+    "foreseen { square ... { none } }",
     "nothing { number }",
     "unknowable { number }",
     "contents { number square other { number } }",
@@ -306,6 +316,20 @@ async def test_a_batch_is_called_once_for_all_that_a_level_wants_and_never_twice
     text = "{ boxes { square squareOfSquare again: square atOnce same { square } other { number square } } }"
     await Levels().execute(SCHEMA, parse(text), context_value=context)
     assert context.calls == [("squares", [0, 1, 2, 3, 4]), ("boxes", [0, 1, 2, 3, 4]), ("squares", [16])]
+
+
+async def test_what_is_foreseen_is_fetched_with_what_is_wanted_before_it() -> None:
+    context = Asked()
+    _context.set(context)
+    await Levels().execute(SCHEMA, parse("{ boxes { foreseen { square } } }"), context_value=context)
+    assert sorted(context.calls) == [("boxes", [0, 1, 2, 3, 4]), ("squares", [0, 1, 2, 3, 4])], "the box 0 isn't there"
+    context.calls.clear()
+    await Levels().execute(SCHEMA, parse("{ boxes { foreseen { number } } }"), context_value=context)
+    assert context.calls == [("boxes", [0, 1, 2, 3, 4])], "what isn't selected is asked for"
+
+
+async def test_what_was_foreseen_and_failed_is_asked_for_again_and_told_who_asks() -> None:
+    await alike(SCHEMA, "{ boxes { foreseen { failed square } } }", context=Asked)
 
 
 async def test_tasks_that_resolvers_start_share_the_batches_of_the_level() -> None:

@@ -171,6 +171,12 @@ class Wants:
         group = self.group(batch, ())
         group.kept = {**values, **group.kept}
 
+    def foresee(self, batch: Any, key: Any) -> None:
+        """Has the key fetched with whatever is wanted of other batches; nobody waits for it yet."""
+        group = self.group(batch, ())
+        if key not in group.kept:
+            group.wanting(key)
+
     def group(self, batch: Any, arguments: tuple[Hashable, ...]) -> Group:
         name = (batch, *arguments) if arguments else batch
         group = self._groups.get(name)
