@@ -83,7 +83,7 @@ class Context(Call[Actor]):
         self.loaders.foresee(batch, key)
 
     async def rights(self, project_id: str) -> Rights:
-        return await self.load(rights_on_all, project_id) or Rights()
+        return (await self._rights_on_all([project_id]))[0] or Rights()
 
     async def may(self, permission: Permission, project_id: str) -> bool:
         return (await self.rights(project_id)).allow(permission)
@@ -91,8 +91,15 @@ class Context(Call[Actor]):
     async def where(self, permission: Permission, project_ids: Iterable[str]) -> set[str]:
         """Those of the projects where the actor may do so."""
         ids = sorted(set(project_ids))
-        rights = await self.load_all(rights_on_all, ids)
+        rights = await self._rights_on_all(ids)
         return {id for id, found in zip(ids, rights, strict=True) if found and found.allow(permission)}
+
+    async def _rights_on_all(self, project_ids: Sequence[str]) -> Sequence[Rights | None]:
+        """At once, where they are known: who waits for a batch is asked for only after what the level wants."""
+        known = self.reader.known.by_project if self.reader.known else {}
+        if known.keys() >= set(project_ids):
+            return [known[id] for id in project_ids]
+        return await self.load_all(rights_on_all, project_ids)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]
