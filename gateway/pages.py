@@ -6,10 +6,10 @@
 import asyncio
 import json
 import re
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from tortoise.expressions import Q, RawSQL
@@ -100,12 +100,12 @@ class Listing(Generic[Row]):
 
     def page(self, rows: list[Row], part: Slice, count: Callable[[], Awaitable[int]]) -> Page[Row]:
         """Of rows in the slice's direction, one more than its size where there are more."""
-        more = len(rows) > part.size
+        more, before, after = len(rows) > part.size, part.before is not None, part.after is not None
         if more:
             rows = rows[: part.size]
         if part.backwards:
-            return Page(rows[::-1], part.before is not None, more or part.after is not None, self.give_cursor, count)
-        return Page(rows, more or part.before is not None, part.after is not None, self.give_cursor, count)
+            return Page(rows[::-1], before, more or after, self.give_cursor, count)
+        return Page(rows, more or before, after, self.give_cursor, count)
 
     def _beyond(self, values: Values, *, reverse: bool = False) -> Q:
         """Rows that sort after these values, or before them: `a > x OR a = x AND b > y` for the order (a, b)."""
@@ -131,17 +131,14 @@ async def of_each(
 ) -> dict[str, Page[Row]]:
     """The same page of the list of each parent (a column that refers to them), in one statement for any number."""
     counts = _Once(lambda: count_each(listing.rows(), parent, parent_ids))
-    grouped: dict[str, list[Row]] = defaultdict(list)
-    for row in await _rows_of_each(listing, parent, parent_ids, part, columns):
-        grouped[getattr(row, parent)].append(row)
-
-    def page(parent_id: str) -> Page[Row]:
-        async def count() -> int:
-            return (await counts())[parent_id]
-
-        return listing.page(grouped[parent_id], part, count)
-
-    return {parent_id: page(parent_id) for parent_id in parent_ids}
+    grouped: dict[str, list[Row]] = {parent_id: [] for parent_id in parent_ids}
+    rows = await _rows_of_each(listing, parent, parent_ids, part, columns)
+    for parent_id, row in zip(map(attrgetter(parent), rows), rows, strict=True):
+        grouped[parent_id].append(row)
+    return {
+        parent_id: listing.page(of_parent, part, partial(counts.of, parent_id))
+        for parent_id, of_parent in grouped.items()
+    }
 
 
 async def _rows_of_each(
@@ -215,15 +212,16 @@ async def count_each(rows: QuerySet[Row], parent: str, parent_ids: Sequence[str]
 
 
 class _Once:
-    """A result that several ask for and one of them fetches."""
+    """Counts that several ask for and one of them fetches."""
 
     def __init__(self, fetch: Callable[[], Coroutine[Any, Any, dict[str, int]]]) -> None:
         self._fetch = fetch
         self._task: asyncio.Task[dict[str, int]] | None = None
 
-    async def __call__(self) -> dict[str, int]:
+    async def of(self, parent_id: str) -> int:
         self._task = self._task or asyncio.create_task(self._fetch())
-        return await asyncio.shield(self._task)  # one who is cancelled must not take it from the others
+        counts = await asyncio.shield(self._task)  # one who is cancelled must not take it from the others
+        return counts[parent_id]
 
 
 async def _count(rows: QuerySet[Row]) -> int:

@@ -161,7 +161,7 @@ async def _secrets_of(actor: Actor, sealer: Sealer, key: IssuedKey, project_id: 
     made = [secret("token", key.description)]
     for field in (await templates.fields_of(actor, [key.template_id]))[key.template_id]:
         made.append(secret(field.name, field.description))
-        made[-1].sealed_value = _sealed(sealer, made[-1], templates.value_of(field))
+        made[-1].sealed_value = _sealed(sealer, made[-1], templates.values_of([field])[0])
     return made
 
 

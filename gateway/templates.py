@@ -1,8 +1,9 @@
 """API key templates and their information fields, in the order in which the owner put them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, TypedDict, TypeVar
 
 from tortoise.expressions import F
@@ -113,12 +114,13 @@ async def fields_of(
     """
     fields: dict[str, list[TemplateField]] = {template_id: [] for template_id in template_ids}
     found = await _fields(list(template_ids), columns or SHOWN_OF_FIELDS)
-    seen = await seen_of(actor, {field.template__project_id for field in found})
-    hidden = {field.template_id for field in found if field.template__project_id not in seen}
-    held = await keys.living_of_viewer(actor, list(hidden)) if hidden else {}
-    for field in found:
-        if field.template_id not in hidden or field.template_id in held:
-            fields[field.template_id].append(field)
+    projects = {*map(attrgetter("template__project_id"), found)}
+    if unseen := projects - await seen_of(actor, projects):
+        hidden = {field.template_id for field in found if field.template__project_id in unseen}
+        hidden -= (await keys.living_of_viewer(actor, list(hidden))).keys()
+        found = [field for field in found if field.template_id not in hidden]
+    for template_id, field in zip(map(attrgetter("template_id"), found), found, strict=True):
+        fields[template_id].append(field)
     return fields
 
 
@@ -128,9 +130,9 @@ def _fields(template_ids: list[str], columns: Columns) -> QuerySet[TemplateField
     return narrowed(living, columns, "id", "template_id", "template__project_id").order_by("position", "id")
 
 
-def value_of(field: TemplateField) -> str:
-    """What the field says; a node's id reads as it stands in the upstream's paths, also after the node is gone."""
-    return field.value if field.node__upstream_id is None else field.node__upstream_id
+def values_of(fields: Iterable[TemplateField]) -> list[str]:
+    """What each says; a node's id reads as it stands in the upstream's paths, also after the node is gone."""
+    return [field.value if (id := field.node__upstream_id) is None else id for field in fields]
 
 
 # Changing templates

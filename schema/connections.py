@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import strawberry
 
 from gateway.pages import Page
-from schema.declare import described, object_type, resolved
+from schema.declare import attribute, described, object_type, resolved
 
 NodeT = TypeVar("NodeT")
 
@@ -20,6 +20,8 @@ async def where_shown(
         found = await read(shown)
     except Exception as error:  # noqa: BLE001  told at each row that it was read for
         found = [error for _ in shown]
+    if len(shown) == len(rows):
+        return list(found)
     of_row = dict(zip(shown, found, strict=True))
     return [of_row.get(row.id) for row in rows]
 
@@ -51,8 +53,8 @@ async def total_of(root: strawberry.Parent[Page[Any]]) -> int:
 
 @object_type("Where a page begins and ends, and whether there is more on either side.")
 class PageInfo:
-    has_next_page: bool = resolved(lambda root: root.has_next, "Whether there are rows after this page.")
-    has_previous_page: bool = resolved(lambda root: root.has_previous, "Whether there are rows before this page.")
+    has_next_page: bool = resolved(attribute("has_next"), "Whether there are rows after this page.")
+    has_previous_page: bool = resolved(attribute("has_previous"), "Whether there are rows before this page.")
     start_cursor: str | None = resolved(start_of, "The cursor of the first row; null on an empty page.")
     end_cursor: str | None = resolved(end_of, "The cursor of the last row; null on an empty page.")
 
@@ -66,6 +68,6 @@ class Edge(Generic[NodeT]):
 @object_type("A page of a list.")
 class Connection(Generic[NodeT]):
     edges: list[Edge[NodeT]] = resolved(edges_of, "The rows of the page, each with its cursor.")
-    nodes: list[NodeT] = resolved(lambda root: root.rows, "The rows of the page.")
+    nodes: list[NodeT] = resolved(attribute("rows"), "The rows of the page.")
     page_info: PageInfo = resolved(lambda root: root, "Where the page begins and ends.")
     total_count: int = resolved(total_of, "How many rows the list has under this filter; counted when asked for.")

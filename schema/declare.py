@@ -39,6 +39,16 @@ def resolved(resolver: Callable[..., Any], description: str, *, name: str | None
     return strawberry.field(resolver=resolver, description=description, name=name)
 
 
+def attribute(name: str) -> Callable[..., Any]:
+    """Resolves the row's attribute of this name, where the field is called otherwise."""
+
+    def resolve(root: strawberry.Parent[Any]) -> Any:
+        return getattr(root, name)
+
+    resolve.attribute = name  # type: ignore[attr-defined]  # told beside it, for the executor
+    return resolve
+
+
 def related(batch: Batch[Any, ValueT], attribute: str) -> Callable[..., Any]:
     """Resolves what a batch finds by the row's attribute; null where that is, or where there is nothing."""
 

@@ -14,6 +14,7 @@ from gateway.roles import OnNode
 from schema.context import Info
 from schema.declare import (
     argument,
+    attribute,
     changes,
     described,
     enum,
@@ -69,7 +70,7 @@ async def node_permissions_of(rows: Sequence[models.Role], info: Info) -> list[l
 @object_type("What a role permits on one node.")
 class NodePermissions:
     project_node: Annotated["ProjectNode", strawberry.lazy("schema.projects")] = resolved(
-        lambda root: root.node, "The node."
+        attribute("node"), "The node."
     )
     permissions: list[Permission] = described("What the role permits on it, besides what it permits on the project.")
 

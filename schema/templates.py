@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
@@ -65,15 +66,18 @@ enum(InsertedValue, "An id that the gateway knows.", PROJECT_ID="The project's i
 
 
 @reading("template_id", "value", "node__upstream_id", of={models.Template: ("project_id",)})
-async def field_values_of(rows: Sequence[models.TemplateField], info: Info) -> list[str | None]:
-    context, ids = info.context, sorted({row.template_id for row in rows})
+async def field_values_of(rows: Sequence[models.TemplateField], info: Info) -> Sequence[str | None]:
+    context, ids = info.context, sorted({*map(attrgetter("template_id"), rows)})
     found = [template for template in await context.load_all(templates.by_id, ids) if template]
     managed = await context.where(Permission.PROJECT_MANAGE, [template.project_id for template in found])
     shown = {template.id for template in found if template.project_id in managed}
     others = [id for id in ids if id not in shown]
     own = await context.load_all(keys.living_of_viewer, others)
     shown.update(id for id, key in zip(others, own, strict=True) if key)
-    return [templates.value_of(row) if row.template_id in shown else None for row in rows]
+    values = templates.values_of(rows)
+    if len(shown) == len(ids):
+        return values
+    return [value if row.template_id in shown else None for row, value in zip(rows, values, strict=True)]
 
 
 @node_type(

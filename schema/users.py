@@ -12,7 +12,18 @@ from gateway.errors import Forbidden
 from gateway.permissions import Actor
 from schema.connections import Connection
 from schema.context import Info
-from schema.declare import argument, chosen, described, given, input_type, node_type, object_type, reading, resolved
+from schema.declare import (
+    argument,
+    attribute,
+    chosen,
+    described,
+    given,
+    input_type,
+    node_type,
+    object_type,
+    reading,
+    resolved,
+)
 from schema.mutations import USER_ERRORS, UserError, mutation, settle
 from schema.nodes import Node
 from schema.states import KeyState, RequestState
@@ -76,7 +87,7 @@ async def requests_of_viewer(
 class Viewer:
     user: User = described("The user, or the holder of the key.")
     api_key: IssuedKey | None = resolved(
-        lambda root: root.issued_key, "The key that authenticates this call, if it was not a user's session."
+        attribute("issued_key"), "The key that authenticates this call, if it was not a user's session."
     )
     keys: Connection[IssuedKey] = resolved(keys_of_viewer, "Keys that the viewer has received, the newest first.")
     requests: Connection[KeyRequest] = resolved(

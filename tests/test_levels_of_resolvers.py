@@ -15,7 +15,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.schema.config import StrawberryConfig
 
 from gateway.errors import BadInput
-from schema.declare import described, related, related_rows, resolved, selects, together
+from schema.declare import attribute, described, related, related_rows, resolved, selects, together
 from schema.levels import Levels
 from schema.levels.driving import Driver
 from schema.loaders import Loaders, Loads
@@ -80,6 +80,10 @@ class Row:
         return None
 
     @property
+    def shared(self) -> int:
+        return 4 + self.number % 2
+
+    @property
     def at(self) -> datetime:
         return datetime(2026, 1, 1, self.number, tzinfo=timezone(timedelta(hours=self.number)))
 
@@ -114,6 +118,11 @@ class Wanted:
 class Doubling(FieldExtension):
     def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **arguments: Any) -> Any:
         return 2 * next_(source, info, **arguments)
+
+
+def heard(root: strawberry.Parent[Row]) -> int:
+    _context.get().calls.append(("heard", [root.number]))
+    return root.number
 
 
 async def square(root: strawberry.Parent[Row], info: Info) -> Any:
@@ -226,7 +235,12 @@ class Box:
     foreseen: "Box | None" = resolved(foreseen, "Another one, of which it is known what will be asked.")
     nothing: "Box | None" = resolved(related(boxes, "none"), "There is none.")
     unknowable: "Box | None" = resolved(related(boxes, "broken"), "What of can't be known.")
+    all_shared: list["Box"] = resolved(related_rows(contents, "shared"), "Some that others have too.")
     contents: list["Box"] = resolved(related_rows(contents, "number"), "What is in it.")
+    heard: int = resolved(heard, "Remembers that it was asked.")
+    known_as: int = resolved(attribute("number"), "Its number, by another name.")
+    breaks: int | None = resolved(attribute("broken"), "Always broken, by another name.")
+    shared: "Box | None" = resolved(related(boxes, "shared"), "One that others have too.")
     same: list["Box"] = resolved(lambda root: [root, root], "Twice the same.")
 
 
@@ -278,11 +292,21 @@ FIELDS = [
     "nothing { number }",
     "unknowable { number }",
     "contents { number square other { number } }",
+    "knownAs breaks",
+    "shared { number square shared { number broken } }",
+    "allShared { number nothing { number } shared { number allShared { broken } } }",
     "same { number square contents { number broken } }",
 ]
 
 
-@pytest.mark.parametrize("selected", [*FIELDS, " ".join(f"f{n}: {each}" for n, each in enumerate(FIELDS))])
+ALONE = [
+    "allShared { number ofAllBut }",
+    "allShared { number shared { ofAllBut allShared { broken ofAllBut } } }",
+]
+"""Where null goes up, and what is told of what is below it hangs on what else is asked for."""
+
+
+@pytest.mark.parametrize("selected", [*FIELDS, *ALONE, " ".join(f"f{n}: {each}" for n, each in enumerate(FIELDS))])
 async def test_resolvers_answer_alike(selected: str) -> None:
     for _ in range(2):
         await alike(SCHEMA, f"{{ boxes {{ {selected} }} }}", context=Asked, in_order=False)
@@ -330,6 +354,14 @@ async def test_what_is_foreseen_is_fetched_with_what_is_wanted_before_it() -> No
 
 async def test_what_was_foreseen_and_failed_is_asked_for_again_and_told_who_asks() -> None:
     await alike(SCHEMA, "{ boxes { foreseen { failed square } } }", context=Asked)
+
+
+async def test_what_several_rows_refer_to_is_done_once() -> None:
+    context = Asked()
+    _context.set(context)
+    await Levels().execute(SCHEMA, parse("{ boxes { shared { heard } allShared { heard } } }"), context_value=context)
+    heard = sorted(keys for what, keys in context.calls if what == "heard")
+    assert heard == sorted([[4], [5], *([number] for number in range(4)), *([number] for number in range(5))])
 
 
 async def test_tasks_that_resolvers_start_share_the_batches_of_the_level() -> None:

@@ -83,7 +83,7 @@ def text(name: str, value: str = "1") -> NewField:
 async def shown(actor: Actor, template_id: str) -> dict[str, str]:
     """The fields of a template as the actor has them, in their order."""
     fields = (await templates.fields_of(actor, [template_id]))[template_id]
-    return {field.name: templates.value_of(field) for field in fields}
+    return dict(zip([field.name for field in fields], templates.values_of(fields), strict=True))
 
 
 # Creating

@@ -1,6 +1,7 @@
 """How a field's values are got: an attribute, or Strawberry's resolver, with what is bound once for the level."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from functools import cache
 from operator import attrgetter
@@ -68,10 +69,12 @@ class Attribute(Call):
         self.reads = Reads((name,))
 
     def values(self, info: LevelInfo, objects: list[Any], arguments: Arguments) -> list[Any]:  # noqa: ARG002  # of the class above
-        name, values = self.attribute, []
+        with suppress(Exception):  # where one has an error, it finds its place below
+            return [*map(attrgetter(self.attribute), objects)]
+        values: list[Any] = []
         for each in objects:
             try:
-                values.append(getattr(each, name))
+                values.append(getattr(each, self.attribute))
             except Exception as error:  # noqa: BLE001  a field's error, told as such
                 values.append(Failed(error))
         return values
@@ -96,11 +99,16 @@ class Resolver(Call):
 
     def _named(self, info: LevelInfo, arguments: Arguments) -> tuple[Bound, dict[str, Any]]:
         """The function's arguments by name, less the object; raises what an argument's conversion does."""
-        of_strawberry: Any = self._converter.config.info_class(_raw_info=info, _field=self._field)  # type: ignore[arg-type]  # stands for it
-        bound = arguments.bound or self._bound(of_strawberry, arguments)
-        if arguments.are_constant:
-            arguments.bound = bound
-        return bound, {**bound.named, bound.info: of_strawberry} if bound.info else bound.named
+        bound = arguments.bound
+        if bound is None:
+            bound = self._bound(self._told(info), arguments)
+            if arguments.are_constant:
+                arguments.bound = bound
+        return bound, {**bound.named, bound.info: self._told(info)} if bound.info else bound.named
+
+    def _told(self, info: LevelInfo) -> Any:
+        """`info` as Strawberry tells it."""
+        return self._converter.config.info_class(_raw_info=info, _field=self._field)  # type: ignore[arg-type]  # stands for it
 
     def _bound(self, info: Any, arguments: Arguments) -> Bound:
         positional, named = get_arguments(
@@ -182,15 +190,20 @@ class Calls:
             return Whatever(definition)
         if field.extensions or self._strawberry_schema.schema_converter.exception_handlers:
             return Whatever(definition)
-        resolver = field.base_resolver.wrapped_func if field.base_resolver else None
+        if field.base_resolver:
+            return self._of_resolver(field, field.base_resolver.wrapped_func)
+        return Attribute(field.python_name) if field.default_resolver is getattr else Whatever(definition)
+
+    def _of_resolver(self, field: StrawberryField, resolver: Any) -> Call:
+        """By what the resolver says of itself."""
         if together := getattr(resolver, "together", None):
             return Together(field, self._strawberry_schema, together)
+        if attribute := getattr(resolver, "attribute", ""):
+            return Attribute(attribute)
         relation = getattr(resolver, "relation", None)
         if isinstance(relation, Relation):
             return Related(field, self._strawberry_schema, relation)
-        if field.base_resolver:
-            return Resolver(field, self._strawberry_schema)
-        return Attribute(field.python_name) if field.default_resolver is getattr else Whatever(definition)
+        return Resolver(field, self._strawberry_schema)
 
 
 @cache

@@ -5,7 +5,7 @@ import types
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.stepping import resumed
 from schema.levels.calls import Manner, Related
@@ -14,6 +14,7 @@ from schema.levels.kinds import Failed, Kinds
 from schema.levels.plan import Field
 from schema.levels.wants import WANTED, Waiting, Wants
 
+Value = TypeVar("Value")
 Place = tuple[Any, Any, Any]
 """A container, a key in it, and the type of what stands there."""
 
@@ -21,7 +22,7 @@ Place = tuple[Any, Any, Any]
 class Column:
     """A field's values for the objects of a level; or for places here and there, where values had to be awaited."""
 
-    __slots__ = ("field", "info", "is_whole", "made", "open", "places", "values")
+    __slots__ = ("field", "info", "is_whole", "made", "names", "open", "places", "values")
 
     def __init__(
         self,
@@ -36,6 +37,8 @@ class Column:
         self.made = made
         self.values = values
         self.places = places
+        self.names: list[Any] | None = None
+        """What each object calls its value, where several have the same one, which is among the values once."""
         self.is_whole = False
         """Whether its only value, once it is there, is a list of them all."""
         self.open = 0
@@ -46,6 +49,22 @@ class Column:
         (whole,) = self.values
         self.is_whole = False
         self.values = [whole] * len(self.made) if isinstance(whole, Failed) else list(whole)
+
+    def share(self, names: list[Any], values: Mapping[Any, Any]) -> None:
+        """Has the values by what the objects call them."""
+        self.names, self.values = names, list(values.values())
+
+    def for_each(self, values: list[Any]) -> list[Any]:
+        """What was made of the values, for each of the objects."""
+        if self.names is None:
+            return values
+        return [*map(dict(zip(dict.fromkeys(self.names), values, strict=True)).__getitem__, self.names)]
+
+    def put(self, values: list[Any]) -> None:
+        """Puts what was made of the values into the objects."""
+        key = self.field.key
+        for made, value in zip(self.made, self.for_each(values), strict=True):
+            made[key] = value
 
     def every_place(self) -> Iterator[Place]:
         if self.places is not None:
@@ -76,7 +95,7 @@ class Driver:
             self._complete(column)
 
     def relate(self, column: Column, call: Related, keys: list[Any]) -> None:
-        """Completes a column of what the relation's batch finds for the keys."""
+        """Completes a column of what the relation's batch finds for the keys: for each that there is once."""
         group = self._wants.group(call.batch, ())
         wanting = group.wanting_all(keys)
         if wanting is None:
@@ -84,26 +103,39 @@ class Driver:
         else:
             wanting.columns.append((column, keys))
 
+    def drive(self, step: Callable[[], Value]) -> Value:
+        """Around all code that calls resolvers: outside of it they run in tasks, and wait as tasks do."""
+        self._wants.is_driving = True
+        try:
+            return step()
+        finally:
+            self._wants.is_driving = False
+
     async def finish(self) -> None:
-        while self._wants.are_open or self._tasks or self._arrived:
+        """Returns when all is complete."""
+        wants = self._wants
+        while wants.are_open or self._tasks or self._arrived:
             if self._tasks:  # which may want something too
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-            if self._wants.are_open:
-                await self._wants.fetch()
+            if wants.are_open:
+                await wants.fetch()
             elif not self._arrived:
-                await self._wants.until_woken()
+                await wants.until_woken()
             self.wave += 1
-            with self._wants.driving():
-                self._wants.tell(self)
-                self._settle()
+            self.drive(self._go_on)
 
-    async def leave(self) -> None:
-        """Ends what is under way, where the operation itself was ended; and lets go of who completes.
+    def _go_on(self) -> None:
+        self._wants.tell(self)
+        self._settle()
 
-        Both refer to each other, and all that was read and made would wait for the garbage collector with them.
-        """
+    def let_go(self) -> None:
+        """Of who completes: both refer to each other, and all that was read would wait for the garbage collector."""
         self._complete = _never
+
+    async def abandon(self) -> None:
+        """Ends what is under way, where the operation itself was ended."""
+        self.let_go()
         self._wants.abandon()
         for task in self._tasks:
             task.cancel()
@@ -113,13 +145,11 @@ class Driver:
     # Told by the wants
 
     def fill(self, column: Column, keys: list[Any], values: Mapping[Any, Any], error: Exception | None) -> None:
-        call = column.field.call
-        if error is None:
-            found = [values[key] if key is not None else None for key in keys]
-        else:
-            failed = Failed(error)
-            found = [values.get(key, failed) if key is not None else None for key in keys]
-        column.values = [value or [] for value in found] if isinstance(call, Related) and call.is_list else found
+        call, failed = column.field.call, Failed(error) if error else None
+        found = {key: values.get(key, failed) if key is not None else None for key in dict.fromkeys(keys)}
+        if isinstance(call, Related) and call.is_list:
+            found = {key: value or [] for key, value in found.items()}
+        column.share(keys, found)
         self._complete(column)
 
     def go_on(self, waiting: list[Waiting], values: Mapping[Any, Any], error: Exception | None) -> None:

@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from graphql import FieldNode, FragmentDefinitionNode, GraphQLField, GraphQLObjectType, GraphQLOutputType
 from graphql import OperationDefinitionNode as Operation
 from graphql.pyutils import is_awaitable
 
 
-@dataclass(frozen=True, slots=True)
+class Asked(Protocol):
+    """A field of a selection."""
+
+    parent_type: GraphQLObjectType
+    name: str
+    definition: GraphQLField
+    nodes: list[FieldNode]
+
+
+@dataclass(slots=True)
 class RunInfo:
     """What is the same for all fields of an operation on its way."""
 
@@ -25,29 +34,31 @@ class RunInfo:
 class LevelInfo:
     """Stands for graphql-core's GraphQLResolveInfo. It has no path, since a level's objects have one each."""
 
-    __slots__ = ("_definition", "_run", "field_name", "field_nodes", "parent_type")
+    __slots__ = ("_field", "_run")
 
     is_awaitable = staticmethod(is_awaitable)
     abort_signal = None
     async_helpers = None
 
-    def __init__(
-        self,
-        run: RunInfo,
-        parent_type: GraphQLObjectType,
-        field_name: str,
-        definition: GraphQLField,
-        field_nodes: list[FieldNode],
-    ) -> None:
+    def __init__(self, run: RunInfo, field: Asked) -> None:
         self._run = run
-        self._definition = definition
-        self.parent_type = parent_type
-        self.field_name = field_name
-        self.field_nodes = field_nodes
+        self._field = field
+
+    @property
+    def field_name(self) -> str:
+        return self._field.name
+
+    @property
+    def field_nodes(self) -> list[FieldNode]:
+        return self._field.nodes
+
+    @property
+    def parent_type(self) -> GraphQLObjectType:
+        return self._field.parent_type
 
     @property
     def return_type(self) -> GraphQLOutputType:
-        return self._definition.type
+        return self._field.definition.type
 
     @property
     def schema(self) -> Any:

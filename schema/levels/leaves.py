@@ -5,6 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -104,13 +105,10 @@ def leaves(type_: Any) -> Leaves:
     scope: dict[str, Any] = {"PLAIN": PLAIN, "Irregular": Irregular, "leaf_0": leaf(type_)}
     lines = [
         "def leaves(values):",
-        "    leaves = []",
         "    try:",
-        "        for value in values:",
-        f"            leaves.append({_expression(named, 'value', 0, scope)})",
+        f"        return [{_expression(named, 'value', 0, scope)} for value in values]",
         "    except Exception as error:",
         "        raise Irregular from error",
-        "    return leaves",
     ]
     exec("\n".join(lines), scope)  # noqa: S102  of nothing that anybody gives
     made: Leaves = scope["leaves"]
@@ -133,7 +131,7 @@ def blank(constants: dict[str, Any], rows: list[Any]) -> list[dict[str, Any]]:
 @lru_cache(4096)
 def builder(members: tuple[Member, ...]) -> Build:
     """A function that makes objects of rows, one for all selections alike. It raises where a value is not regular."""
-    scope: dict[str, Any] = {"PLAIN": PLAIN}
+    scope: dict[str, Any] = {"PLAIN": PLAIN, "attrgetter": attrgetter}
     columns: dict[str, str] = {}
     reads: list[str] = []
     written: list[str] = []
@@ -144,7 +142,7 @@ def builder(members: tuple[Member, ...]) -> Build:
         variable = f"value_{number}"
         if of_many := _of_many(member.type):
             scope[f"of_many_{number}"] = of_many
-            columns[variable] = f"of_many_{number}([row.{member.attribute} for row in rows])"
+            columns[variable] = f"of_many_{number}([*map(attrgetter({member.attribute!r}), rows)])"
             written.append(f"{member.key!r}: {variable}")
             continue
         named = member.type.of_type if is_non_null_type(member.type) else member.type

@@ -10,22 +10,29 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import is_awaitable
 
 from schema.levels.info import LevelInfo
-from schema.levels.kinds import Typed
+from schema.levels.kinds import Kinds, Typed
+from schema.levels.leaves import Irregular
 from schema.levels.plan import Field, Selection
 
 
-def are_of(selection: Selection, info: LevelInfo, rows: list[Any]) -> bool:
-    """Whether all rows are surely of the type that is selected from."""
-    check = selection.type.is_type_of
-    if check is None:
-        return True
-    row: type | None = getattr(check, "row", None)
-    if row is not None:
-        return all(issubclass(getattr(each, "model", each), row) for each in {*map(type, rows)})
+def check(kinds: Kinds, selection: Selection, info: LevelInfo, rows: list[Any]) -> None:
+    """Raises Irregular unless all rows are surely of the type that is selected from. It remembers classes that are."""
+    if not kinds.are_plain(rows):
+        raise Irregular
+    is_type_of = selection.type.is_type_of
+    row: type | None = getattr(is_type_of, "row", None)
+    if is_type_of is None or row is not None:
+        classes = {*map(type, rows)}
+        if row and not all(issubclass(getattr(each, "model", each), row) for each in classes):
+            raise Irregular
+        selection.accepted |= classes
+        return
     try:
-        return all(check(each, info) is True for each in rows)  # type: ignore[arg-type]  # stands for it
-    except Exception:  # noqa: BLE001  looked at one by one then, where an error finds its place
-        return False
+        all_are = all(is_type_of(each, info) is True for each in rows)  # type: ignore[arg-type]  # stands for it
+    except Exception as error:  # looked at one by one then, where an error finds its place
+        raise Irregular from error
+    if not all_are:
+        raise Irregular
 
 
 def check_null(field: Field, type_: Any) -> None:

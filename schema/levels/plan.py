@@ -79,6 +79,8 @@ class Selection:
                 for member, field in zip(members, self.fields, strict=True)
             )
         )
+        self.accepted: set[type] = set()
+        """Classes of rows that are surely of this type."""
         self.columns = [field for field in self.fields if not (field.is_typename or field.is_leaf_attribute)]
         """What `build` leaves open."""
         self.all_columns = [field for field in self.fields if not field.is_typename]
@@ -114,7 +116,7 @@ class Field:
         self.is_typename = self.name == TYPENAME
         self.call: Call = plan.calls.of(definition)
         self._selections: dict[GraphQLObjectType, Selection] = {}
-        self._constant: Arguments | None = None if definition.args or self.nodes[0].arguments else Arguments()
+        self._constant: Arguments | None = None
         """Where no variable is in them."""
 
     @property

@@ -1,7 +1,7 @@
 """A plan run: every field once for all the objects of its level, and the batches once for all that is wanted."""
 
 from collections import defaultdict
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from graphql import GraphQLObjectType, is_leaf_type, is_list_type, is_non_null_type
@@ -20,6 +20,10 @@ from schema.levels.plan import Field, Plan, Selection
 from schema.levels.wants import Wants
 
 Made = dict[str, Any]
+NOTHING = type(None)
+REQUIRED_LISTS = frozenset({list, tuple})
+LISTS = REQUIRED_LISTS | {NOTHING}
+"""Classes of what is a list at a glance, where null may not be and where it may."""
 
 
 class Run:
@@ -41,13 +45,15 @@ class Run:
 
     async def answer(self) -> tuple[Made | None, list[Any]]:
         """The data and the errors."""
-        root = self._plan.root
+        root, driver = self._plan.root, self._driver
         try:
-            with self._wants.driving():
-                (data,) = self._descend(root, [self._root_value])
-            await self._driver.finish()
+            (data,) = driver.drive(lambda: self._descend(root, [self._root_value]))
+            await driver.finish()
+        except BaseException:
+            await driver.abandon()
+            raise
         finally:
-            await self._driver.leave()
+            driver.let_go()
         return Answer(data, root, self._levels).settle(self._faults) if self._faults else (data, [])
 
     # Downwards: objects, and the values of their fields
@@ -64,20 +70,22 @@ class Run:
         return made
 
     def _resolve(self, field: Field, rows: list[Any], made: list[Made]) -> None:
-        info = LevelInfo(self._info, field.parent_type, field.name, field.definition, field.nodes)
-        if isinstance(field.call, Related) and self._relate(field.call, Column(field, info, made, []), rows):
+        call, info = field.call, LevelInfo(self._info, field)
+        column = Column(field, info, made, [])
+        if isinstance(call, Related) and self._relate(call, column, rows):
             return
         try:
             arguments = field.arguments(self._variables)
         except Exception as error:  # noqa: BLE001  of an argument: the same for each object
-            self._driver.take(Column(field, info, made, [Failed(error) for _ in rows]))
-            return
-        if isinstance(field.call, Together):
-            column = Column(field, info, made, [field.call.all_values(info, rows, arguments)])
-            column.is_whole = True
-            self._driver.take(column)
+            column.values = [Failed(error) for _ in rows]
         else:
-            self._driver.take(Column(field, info, made, field.call.values(info, rows, arguments)))
+            column.is_whole = isinstance(call, Together)
+            column.values = (
+                [call.all_values(info, rows, arguments)]
+                if isinstance(call, Together)
+                else call.values(info, rows, arguments)
+            )
+        self._driver.take(column)
 
     def _relate(self, call: Related, column: Column, rows: list[Any]) -> bool:
         try:
@@ -99,11 +107,9 @@ class Run:
         field = column.field
         try:
             if field.shape.is_list:
-                self._put_lists(column)
+                column.put(self._lists(column, column.values))
             elif field.leaves:
-                key = field.key
-                for made, value in zip(column.made, field.leaves(column.values), strict=True):
-                    made[key] = value
+                column.put(field.leaves(column.values))
             else:
                 self._put_objects(column)
         except Irregular:
@@ -111,54 +117,42 @@ class Run:
         return True
 
     def _put_objects(self, column: Column) -> None:
-        field, holders, rows = column.field, column.made, column.values
-        if type(None) in {*map(type, rows)}:
-            if field.shape.is_required:
-                raise Irregular
-            present = [(made, row) for made, row in zip(holders, rows, strict=True) if row is not None]
-            holders, rows = [made for made, _ in present], [row for _, row in present]
-        key = field.key
-        distinct = dict(zip(map(id, rows), rows, strict=True))
-        if len(distinct) == len(rows):
-            for holder, made in zip(holders, self._objects(column, rows), strict=True):
-                holder[key] = made
-            return
-        shared = dict(zip(distinct, self._objects(column, list(distinct.values())), strict=True))
-        for holder, row in zip(holders, rows, strict=True):
-            holder[key] = shared[id(row)]
+        if column.names is None:  # rows that are the same object become one
+            names = [*map(id, column.values)]
+            distinct = dict(zip(names, column.values, strict=True))
+            if len(distinct) < len(names):
+                column.share(names, distinct)
+        rows = column.values
+        if NOTHING not in {*map(type, rows)}:
+            column.put(self._objects(column, rows))
+        elif column.field.shape.is_required:
+            raise Irregular
+        else:
+            made = iter(self._objects(column, [row for row in rows if row is not None]))
+            column.put([None if row is None else next(made) for row in rows])
 
-    def _put_lists(self, column: Column) -> None:
-        field, key, values = column.field, column.field.key, column.values
-        if not {*map(type, values)} <= ({list, tuple} if field.shape.is_required else {list, tuple, type(None)}):
+    def _lists(self, column: Column, values: list[Any]) -> list[list[Any] | None]:
+        """Lists of what is made of the items. Raises Irregular."""
+        field = column.field
+        if not {*map(type, values)} <= (REQUIRED_LISTS if field.shape.is_required else LISTS):
             raise Irregular
         if leaves := field.leaves:
-            lists = [None if value is None else leaves(value) for value in values]
-            for holder, items in zip(column.made, lists, strict=True):
-                holder[key] = items
-            return
-        made = self._objects(column, list(chain.from_iterable(value for value in values if value)))
-        start = 0
-        for holder, value in zip(column.made, values, strict=True):
-            if value is not None:
-                holder[key] = made[start : start + len(value)]
-                start += len(value)
+            return [None if value is None else leaves(value) for value in values]
+        made = iter(self._objects(column, [*chain.from_iterable(filter(None, values))]))
+        return [None if value is None else [*islice(made, len(value))] for value in values]
 
     def _objects(self, column: Column, rows: list[Any]) -> list[Made]:
         """The objects of rows that are surely of the one type that the field leads to. Raises Irregular."""
-        if not self._plan.kinds.are_plain(rows):
-            raise Irregular
-        if not rows:
-            return []
-        selection = column.field.only_selection
-        if not objects.are_of(selection, column.info, rows):
-            raise Irregular
-        return self._descend(selection, rows)
+        selection, classes = column.field.only_selection, {*map(type, rows)}
+        if not classes <= selection.accepted:
+            objects.check(self._plan.kinds, selection, column.info, rows)
+        return self._descend(selection, rows) if rows else []
 
     # Then, where anything was, one by one as graphql-core does
 
     def _complete_closely(self, column: Column) -> None:
-        found = Found()
-        for (container, key, type_), value in zip(column.every_place(), column.values, strict=True):
+        found, values = Found(), column.for_each(column.values)
+        for (container, key, type_), value in zip(column.every_place(), values, strict=True):
             self._place(column, container, key, type_, value, found)
         for selection, places in found.rows.items():
             made = self._descend(selection, [row for _, _, row in places])

@@ -2,9 +2,8 @@
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from itertools import chain, filterfalse
 from typing import Any, Protocol
 
 from gateway.gathering import gathered
@@ -80,15 +79,18 @@ class Group:
     def want(self, column: Any, index: int, coroutine: Any, key: Any) -> None:
         self.wanting(key).waiting.append((column, index, coroutine, key))
 
-    def wanting_all(self, keys: list[Any]) -> Wanted | None:
+    def wanting_all(self, keys: Iterable[Any]) -> Wanted | None:
         """Where to wait for all of the keys; None where there is nothing to wait for."""
-        missing = {key: None for key in dict.fromkeys(keys) if key is not None and key not in self.kept}
+        missing = dict.fromkeys(filterfalse(self.kept.__contains__, keys))
+        missing.pop(None, None)
         if not missing:
             return None
-        if missing.keys() <= self.flying.keys.keys():
-            return self.flying
+        if self.flying is not NOTHING:
+            if missing.keys() <= self.flying.keys.keys():
+                return self.flying
+            missing = {key: None for key in missing if key not in self.flying.keys}
         wanted = self.wanted or self._open()
-        wanted.keys.update((key, None) for key in missing if key not in self.flying.keys)
+        wanted.keys.update(missing)
         return wanted
 
     def _open(self) -> Wanted:
@@ -131,7 +133,8 @@ class Wants:
         self._actor = actor
         self._columns = columns
         self._groups: dict[Any, Group] = {}
-        self._is_driving = False
+        self.is_driving = False
+        """Whether a resolver that waits now is one that is driven."""
         self._open: list[Group] = []
         """Those of which something is wanted."""
         self._flying: list[Group] = []
@@ -147,7 +150,7 @@ class Wants:
             group = self.group(batch, arguments)
         elif key in group.kept:
             return group.kept[key]
-        if self._is_driving:
+        if self.is_driving:
             self.asked, self.asked_key = group, key
             return (yield WANTED)
         return (yield from self._future(group, key))
@@ -156,15 +159,14 @@ class Wants:
     def load_all(self, batch: Any, keys: Sequence[Any], *arguments: Hashable) -> Generator[Any, Any, list[Any]]:
         """As `load`, of several at once."""
         group = self.group(batch, arguments)
-        while missing := [key for key in keys if key not in group.kept]:
-            for key in missing:
-                group.wanting(key)
-            if self._is_driving:
-                self.asked, self.asked_key = group, missing[0]
+        while wanted := group.wanting_all(keys):
+            key = next(iter(wanted.keys))
+            if self.is_driving:
+                self.asked, self.asked_key = group, key
                 yield WANTED
             else:
-                yield from self._future(group, missing[0])
-        return [group.kept[key] for key in keys]
+                yield from self._future(group, key)
+        return [*map(group.kept.get, keys)]
 
     def keep(self, batch: Any, values: Mapping[Any, Any]) -> None:
         """What the batch would find for these keys, which is at hand already and need not be fetched."""
@@ -185,15 +187,6 @@ class Wants:
             narrow = {"columns": columns} if columns else {}
             group = self._groups[name] = Group(batch, arguments, narrow, self._open.append)
         return group
-
-    @contextmanager
-    def driving(self) -> Iterator[None]:
-        """Around all code that drives resolvers: outside of it they run in tasks, and wait as tasks do."""
-        self._is_driving = True
-        try:
-            yield
-        finally:
-            self._is_driving = False
 
     @property
     def are_open(self) -> bool:
