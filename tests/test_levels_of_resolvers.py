@@ -255,6 +255,12 @@ class Query:
         return instant
 
     @strawberry.field
+    async def refused(self, at_once: bool) -> int:
+        if not at_once:
+            await asyncio.sleep(0)
+        raise BadInput("No.")
+
+    @strawberry.field
     async def never(self) -> int:
         await asyncio.Event().wait()
         return 1
@@ -383,6 +389,16 @@ async def test_what_waits_for_batches_alone_needs_no_task(monkeypatch: pytest.Mo
     await Levels().execute(SCHEMA, parse(text), context_value=Asked())
     monkeypatch.setattr(Driver, "_go_on_as_task", none)
     await Levels().execute(SCHEMA, parse(text), context_value=Asked())
+
+
+async def test_what_is_known_to_wait_and_fails_at_once_has_failed_before_what_did_wait() -> None:
+    """Which is told alone then, where it makes the answer null."""
+    levels, text = Levels(), "query ($now: Boolean!) { boxes { failed } refused(atOnce: $now) }"
+    _, known = [
+        await levels.execute(SCHEMA, parse(text), context_value=Asked(), variable_values={"now": now})
+        for now in (False, True)
+    ]
+    assert (known.data, [error.path for error in known.errors or ()]) == (None, [["refused"]])
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -83,7 +83,8 @@ class Driver:
         self._wants = wants
         self._complete = complete
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._arrived: list[tuple[Column, int, asyncio.Task[Any]]] = []
+        self._arrived: list[tuple[Column, int, asyncio.Task[Any], int]] = []
+        """Tasks that are done, and in which wave they began."""
         self.wave = 0
         """How often it was waited for."""
 
@@ -118,6 +119,7 @@ class Driver:
             if self._tasks:  # which may want something too
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
+                self.drive(partial(self._settle, self.wave))  # of those that began now, who waited for nothing
             if wants.are_open:
                 await wants.fetch()
             elif not self._arrived:
@@ -232,16 +234,18 @@ class Driver:
 
     def _watch(self, column: Column, index: int, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
-        task.add_done_callback(partial(self._arrive, column, index))
+        task.add_done_callback(partial(self._arrive, column, index, self.wave))
 
-    def _arrive(self, column: Column, index: int, task: asyncio.Task[Any]) -> None:
+    def _arrive(self, column: Column, index: int, wave: int, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        self._arrived.append((column, index, task))
+        self._arrived.append((column, index, task, wave))
         self._wants.woken.set()
 
-    def _settle(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        for column, index, task in arrived:
+    def _settle(self, since: int = 0) -> None:
+        """Goes on with those that are done of the tasks that began since a wave."""
+        arrived = [each for each in self._arrived if each[3] >= since]
+        self._arrived = [each for each in self._arrived if each[3] < since]
+        for column, index, task, _ in arrived:
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
