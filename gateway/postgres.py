@@ -4,6 +4,7 @@ Who waits for a connection of the pool waits for a limited time. Connections to 
 longer are dropped, and transactions that fail as they begin give their connection back.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -86,10 +87,11 @@ class Pool(asyncpg.Pool):
         self.wait_seconds = wait_seconds
 
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109  # asyncpg's own
-        if self._has_idle_connection():  # and so needs no task that watches the time
+        if self._has_idle_connection():  # and so nothing has to watch the time
             return await super()._acquire(None)  # type: ignore[no-untyped-call]  # asyncpg annotates no more
         try:
-            return await super()._acquire(timeout or self.wait_seconds)  # type: ignore[no-untyped-call]  # asyncpg annotates no more
+            async with asyncio.timeout(timeout or self.wait_seconds):  # which takes no task, as asyncpg's own does
+                return await super()._acquire(None)  # type: ignore[no-untyped-call]  # asyncpg annotates no more
         except TimeoutError as error:
             raise Unavailable(BUSY) from error
 
