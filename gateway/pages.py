@@ -19,7 +19,7 @@ from tortoise.queryset import QuerySet
 
 from gateway.database import connection
 from gateway.errors import BadInput
-from gateway.prepared import Built, Columns, built, narrowed, rows_of, rows_once
+from gateway.prepared import Built, Columns, array_of, built, narrowed, rows_of, rows_once
 from gateway.rows import Light, Making, light_rows
 from gateway.sealing import Sealer, Unsealable
 
@@ -180,7 +180,8 @@ def _by_lateral(listing: Listing[Row], parent: str, parent_ids: Sequence[str], p
     sql, values, names, _ = built(wanted.order_by(*listing.direction(part)).limit(part.size + 1), None)
     number = list(values).index(THE_PARENT) + 1
     of_one = re.sub(rf"\${number}\b", "parents.id", sql)
-    sql = f"SELECT page.* FROM unnest(${number}::varchar[]) AS parents(id), LATERAL ({of_one}) AS page"  # noqa: S608  our own text
+    parents = f"unnest({array_of(f'${number}')}) AS parents(id)"
+    sql = f"SELECT page.* FROM {parents}, LATERAL ({of_one}) AS page"  # noqa: S608  our own text
     filled = [list(parent_ids) if value == THE_PARENT else value for value in values]
     return Built(sql, filled, names, Making(wanted.model, light_rows))
 

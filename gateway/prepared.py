@@ -32,6 +32,8 @@ from models.fields import all_askable, askable
 
 KEPT = 1000
 PLACE = {"sqlite": re.compile(r"\?"), "postgres": re.compile(r"\$\d+")}
+BETWEEN_IDS = "\x1f"
+"""In no text that can be asked for as an id."""
 FIRST_STAND_IN = datetime(1000, 1, 1, tzinfo=UTC)
 
 Parameters = ParamSpec("Parameters")
@@ -54,7 +56,7 @@ Columns = tuple[str, ...] | None
 
 
 class Built(NamedTuple):
-    """A statement, what fills it in, and what its rows become; without that they stay as the driver gives them."""
+    """A statement, what fills it in (lists of ids as `array_of` has them), and what its rows become; if anything."""
 
     sql: str
     values: Sequence[Any]
@@ -157,7 +159,8 @@ async def rows_of(build: Callable[..., Built], *arguments: Any) -> list[Any]:
 async def rows_once(built: Built) -> list[Any]:
     """The rows of a statement that isn't kept."""
     dialect = require_context().db().capabilities.dialect
-    return await alone(Asked(built.statement(dialect), built.values))
+    values = [_as_text(value, dialect) if isinstance(value, list) else value for value in built.values]
+    return await alone(Asked(built.statement(dialect), values))
 
 
 class _Filled(Enum):
@@ -176,8 +179,7 @@ class _FilledByCaller(NamedTuple):
 def _noted(argument: Any, given: list[Any], dialect: str) -> Hashable:
     """What an argument says of the statement; what it fills in is added to what is given."""
     if isinstance(argument, list):
-        ids = all_askable(argument)
-        given.append(orjson.dumps(ids).decode() if dialect == "sqlite" else ids)
+        given.append(_as_text(argument, dialect))
         return _Filled.IDS
     if type(argument) is str:
         given.append(askable(argument))
@@ -224,7 +226,17 @@ def _any_of(dialect: str, before: str, mark: str, after: str) -> tuple[str, str,
         raise ValueError("Ids are asked for by `__in` alone.")
     if dialect == "sqlite":
         return before, f"SELECT value FROM json_each({mark})", after  # noqa: S608  # a mark is `?`
-    return before.removesuffix(" IN ("), f" = ANY({mark})", after.removeprefix(")")
+    return before.removesuffix(" IN ("), f" = ANY({array_of(mark)})", after.removeprefix(")")
+
+
+def array_of(mark: str) -> str:
+    """On PostgreSQL the ids that are passed at this place: as one text, since its driver takes long over arrays."""
+    return f"string_to_array({mark}, chr({ord(BETWEEN_IDS)}))"
+
+
+def _as_text(ids: list[str], dialect: str) -> str:
+    ids = all_askable(ids)
+    return orjson.dumps(ids).decode() if dialect == "sqlite" else BETWEEN_IDS.join(ids)
 
 
 def _numbered(shapes: Sequence[Hashable]) -> Iterator[tuple[int, Hashable]]:
