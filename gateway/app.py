@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway import console, database, housekeeping, http, migrating, notices, oauth
 from gateway.attempts import Attempts
 from gateway.auth import Authenticator
+from gateway.callers import Callers
 from gateway.events import Cursors, EventLog
 from gateway.export_routes import Exports
 from gateway.logs import REQUEST_ID, AccessLog
@@ -34,6 +35,7 @@ from gateway.plane.proxy import PREFIXES, DataPlane
 from gateway.plane.rates import Rates
 from gateway.plane.tokens import Tokens
 from gateway.retention import Retention
+from gateway.revisions import Revisions
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
@@ -85,10 +87,13 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
     settings = services.settings
     executable = root.build(settings)
     kept_bytes = settings.kept_answers_megabytes * MEGABYTE
-    keeping = Keeping(executable, services.log, services.cursors, services.measures, kept_bytes)
+    revisions = Revisions()
+    services.log.listen(revisions)
+    callers = Callers(revisions)
+    keeping = Keeping(executable, services.log, revisions, services.cursors, services.measures, kept_bytes)
     view = GraphQLView(
         executable,
-        Gateway(services),
+        Gateway(services, callers),
         public_url=settings.public_url,
         allowed_origins=settings.allowed_origins,
         keeper=keeping,
@@ -114,7 +119,7 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
         lifespan=lifespan,
     )
     app.graphql = _wrapped(view, middleware)
-    app.front_door = FrontDoor(keeping) if keeping.is_on else None
+    app.front_door = FrontDoor(keeping, callers) if keeping.is_on else None
     app.router.redirect_slashes = False  # a path is taken as it is, or not at all
     app.state.stop = view.stop
     return app
@@ -182,9 +187,15 @@ async def data_plane(services: Services, listeners: Iterable[tuple[str, int]]) -
 class Gateway:
     """What the GraphQL endpoint asks of the gateway (`schema.transport.call.Application`)."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, callers: Callers) -> None:
         self._services = services
-        self._authenticator = Authenticator(services.keyring, services.sessions, services.log)
+        self._authenticator = Authenticator(services.keyring, services.sessions, services.log, callers)
+
+    def recognized(self, token: str, address: str) -> Actor | None:
+        found = self._authenticator.recognized(token, address or None)
+        self._services.measures.callers_known += found is not None
+        self._services.measures.callers_asked_about += found is None
+        return found
 
     async def authenticate(self, token: str | None, address: str) -> Actor:
         return await self._authenticator.authenticate(token, address or None)

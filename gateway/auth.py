@@ -9,13 +9,15 @@ from datetime import datetime
 from tortoise.queryset import QuerySet
 
 from gateway import clock
+from gateway.callers import Callers
 from gateway.database import in_time
 from gateway.errors import CursorExpired, Unauthenticated, Unavailable
 from gateway.events import FRESH_SECONDS, EventLog
 from gateway.permissions import Actor
 from gateway.prepared import prepared
+from gateway.pricing import micros
 from gateway.signing import SESSION_TYP, BadToken, Keyring, SessionSigner, typ_of
-from models import Event, KeyGeneration, KeyState, Session
+from models import Event, IssuedKey, KeyGeneration, KeyState, Session, User
 
 LONGEST_WAIT_SECONDS = 3600.0
 RETRY_SECONDS = 0.25
@@ -24,12 +26,22 @@ NOT_KNOWN = "Whether the token is still good can't be known now; try again."
 
 
 class Authenticator:
-    """Knows who holds a token, and when that ends."""
+    """Knows who holds a token, and when that ends. Whom it finds it remembers, where it is given `callers`."""
 
-    def __init__(self, keyring: Keyring, sessions: SessionSigner, log: EventLog) -> None:
+    def __init__(
+        self, keyring: Keyring, sessions: SessionSigner, log: EventLog, callers: Callers | None = None
+    ) -> None:
         self._keyring = keyring
         self._sessions = sessions
         self._log = log
+        self._callers = callers
+
+    def recognized(self, token: str, address: str | None) -> Actor | None:
+        """Who holds the token, where that is known without asking the database; for what only reads."""
+        if self._callers is None or not self._log.is_settled:
+            return None
+        found = self._callers.find(token.encode(), micros(clock.now()))
+        return replace(found, address=address, token=token) if found else None
 
     async def authenticate(self, token: str | None, address: str | None) -> Actor:
         """Who holds the token: a user by a session, or an issued key; anonymous without one.
@@ -39,12 +51,16 @@ class Authenticator:
         await self._log.readable()
         if token is None:
             return Actor(address=address)
+        since = self._callers.revision if self._callers else 0
         try:
             is_session = typ_of(token) == SESSION_TYP
             actor = await in_time(self._by_session(token) if is_session else self._by_key(token))
         except BadToken:
             raise Unauthenticated(REFUSED) from None
-        return replace(actor, address=address, token=token)
+        actor = replace(actor, address=address, token=token)
+        if self._callers:
+            self._callers.remember(actor, since)
+        return actor
 
     async def good(self, token: str) -> KeyGeneration:
         """What was stored of an issued key's token that is good now, its key and holder with it. Raises BadToken."""
@@ -133,7 +149,13 @@ class Authenticator:
 
 @prepared
 def _living_session(id: str) -> QuerySet[Session]:
-    return Session.filter(id=id, ended_at=None).select_related("user")
+    living = Session.filter(id=id, ended_at=None).select_related("user")
+    return living.only("id", "user_id", "expires_at", *_of_user("user"))
+
+
+def _of_user(reference: str) -> list[str]:
+    """All columns of a user but one, which nobody needs who is past the door."""
+    return [f"{reference}__{column}" for column in User._meta.fields_db_projection if column != "password_hash"]
 
 
 def _ends_at(generation: KeyGeneration) -> datetime | None:
@@ -145,7 +167,14 @@ async def _generation(claims: dict[str, object]) -> KeyGeneration:
     key_id, _, number = str(claims["jti"]).rpartition(".")
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise BadToken
-    found = await KeyGeneration.get_or_none(key_id=key_id, generation=int(number)).select_related("key__user")
+    found = next(iter(await _stored_generation(key_id, int(number))), None)
     if found is None or json.loads(found.claims) != claims:
         raise BadToken
     return found
+
+
+@prepared
+def _stored_generation(key_id: str, number: int) -> QuerySet[KeyGeneration]:
+    stored = KeyGeneration.filter(key_id=key_id, generation=number).select_related("key__user")
+    of_key = [f"key__{column}" for column in IssuedKey._meta.fields_db_projection]
+    return stored.only("id", "claims", "ends_at", *of_key, *_of_user("key__user"))

@@ -27,6 +27,8 @@ class Measures:
 
     __slots__ = (
         "allowed",
+        "callers_asked_about",
+        "callers_known",
         "group_calls",
         "group_seconds",
         "groups_within",
@@ -57,6 +59,10 @@ class Measures:
         """Groups by how long their transaction took; the last are those that took longer than any bound."""
         self.operations: Counter[tuple[str, str]] = Counter({("levels", ""): 0})
         """Queries and mutations of the API, by the way that they ran and, where it was the ordinary one, why."""
+        self.callers_known = 0
+        """Calls of the API by HTTP whose token was known to be good, less those that got kept bytes at the door."""
+        self.callers_asked_about = 0
+        """Those whose token had to be looked at, and the database asked."""
         self.kept_given = 0
         """Queries that were answered with bytes that were kept."""
         self.kept_made = 0
@@ -118,6 +124,12 @@ class Samples(Collector):
             "tessera_kept_answers_evictions", "Kept answers that made room for others.", sums.kept_evicted
         )
         yield GaugeMetricFamily("tessera_kept_answers_bytes", "What is kept of answers, in bytes.", sums.kept_bytes)
+        yield CounterMetricFamily(
+            "tessera_callers_hits", "Calls of the API whose token was known to be good.", sums.callers_known
+        )
+        yield CounterMetricFamily(
+            "tessera_callers_misses", "Calls of the API whose token had to be asked about.", sums.callers_asked_about
+        )
         yield CounterMetricFamily("tessera_calls_allowed", "Calls that this process let through.", sums.allowed)
         yield _by_status("tessera_calls_refused", "Calls that this process refused.", sums.refused)
         yield _by_status(

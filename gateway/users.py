@@ -66,7 +66,7 @@ async def change_password(
     actor: Actor, passwords: Passwords, attempts: Attempts, current: str, new: str, lifetime: timedelta
 ) -> Session:
     """Ends every session and begins a new one. Raises Invalid."""
-    user = require_caller(actor, "user.change_password")
+    user = await User.get(id=require_caller(actor, "user.change_password").id)
     _checked_password(new, "newPassword")
     async with attempts.guessing(SIGN_IN_PER_ACCOUNT, "sign in as", user.email_folded):
         if not await passwords.verify(current, user.password_hash):

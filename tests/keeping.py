@@ -17,6 +17,7 @@ from gateway.events import Cursors, EventLog
 from gateway.metrics import Measures
 from gateway.permissions import Actor
 from gateway.pricing import micros
+from gateway.revisions import Revisions
 from schema.context import Context
 from schema.kept.keeping import Keeping, question_of
 from schema.transport.accept import MediaType
@@ -91,7 +92,9 @@ class KeptHere:
     def __init__(self, log: EventLog, limit_bytes: int = 1_000_000) -> None:
         self.log = log
         self.measures = Measures()
-        self.keeping = Keeping(schema(), log, Cursors(SEALER), self.measures, limit_bytes)
+        revisions = Revisions()
+        log.listen(revisions)
+        self.keeping = Keeping(schema(), log, revisions, Cursors(SEALER), self.measures, limit_bytes)
 
     async def ask(self, actor: Actor, query: str, **variables: Any) -> bytes:
         """The bytes of an answer, kept or made."""

@@ -8,10 +8,10 @@ from graphql import get_named_type, is_composite_type
 
 from gateway import clock, keys, projects, templates
 from gateway.events import EventLog
+from gateway.revisions import Revisions
 from models import Event, IssuedKey
 from schema.kept.fields import PAGES, TABLE, UNKEPT, hangs_on
 from schema.kept.reach import Reach, Reaches
-from schema.kept.revisions import Revisions
 from schema.kept.store import LARGEST_PART
 from schema.transport.operation import Operation
 from tests.asking import schema

@@ -253,8 +253,25 @@ async def test_a_password_that_was_changed_meanwhile_signs_nobody_in(desk: Desk)
     await desk.change(user, RIGHT, "another horse")
     async with refused(Invalid):
         await users._begin_session(STRANGER, as_it_was, TWELVE_HOURS)
-    async with refused(Invalid):
+    async with refused(Invalid, "currentPassword"):
         await desk.change(as_it_was, RIGHT, "a third horse")
+
+
+async def test_a_password_that_is_changed_by_another_meanwhile_is_not_changed_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other is quicker: while this one's new password is hashed, the present one has been verified already."""
+    user, hash_it = await desk.create(), desk.passwords.hash
+
+    async def hash_slowly(password: str) -> str:
+        monkeypatch.undo()
+        await desk.change(user, RIGHT, "another horse")
+        return await hash_it(password)
+
+    monkeypatch.setattr(desk.passwords, "hash", hash_slowly)
+    with pytest.raises(Invalid):
+        await desk.change(user, RIGHT, "a third horse")
+    await desk.sign_in(password="another horse")
 
 
 async def test_signing_out_ends_this_session_or_all(desk: Desk) -> None:

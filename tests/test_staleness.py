@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import httpx2
@@ -15,9 +15,9 @@ import pytest
 
 from gateway import keys
 from gateway.permissions import Actor, Permission
+from gateway.revisions import Revisions
 from gateway.signing import Keyring
 from models import Event, Project, Template
-from schema.kept.revisions import Revisions
 from tests.stage import SECRET_KEY, session_token, staged
 from tests.staleness import MANY, READS, SEED, Fact, Question, Stale, Trial
 from tests.test_cli import Tessera
@@ -175,46 +175,72 @@ async def prepared(url: str, reads: int) -> Trial:
     return trial
 
 
-async def hits(url: str) -> int:
+class Memory(NamedTuple):
+    """What is tried: all that a process remembers, or only what it goes by where it keeps no answers."""
+
+    megabytes: int
+    hits: str
+
+
+ANSWERS = Memory(64, "tessera_kept_answers_hits_total")
+CALLERS = Memory(0, "tessera_callers_hits_total")
+each_memory = pytest.mark.parametrize("memory", [ANSWERS, CALLERS], ids=["answers kept", "no answers kept"])
+
+
+async def hits(memory: Memory, url: str) -> int:
     """Of one process."""
     async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
         text = (await http.get("/metrics")).text
-    return int(float(text.split("\ntessera_kept_answers_hits_total ")[1].split()[0]))
+    return int(float(text.split(f"\n{memory.hits} ")[1].split()[0]))
 
 
-def tell(trial: Trial, hits: int) -> None:
-    sys.stderr.write(f"TESSERA_STALE_SEED={SEED}: {trial.tally}; kept answers given by one process: {hits}\n")
+def tell(trial: Trial, memory: Memory, hits: int) -> None:
+    sys.stderr.write(f"TESSERA_STALE_SEED={SEED}: {trial.tally}; {memory.hits} of one process: {hits}\n")
 
 
+@each_memory
 async def test_in_one_process_a_read_contains_every_change_that_was_acknowledged(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, memory: Memory
 ) -> None:
-    async with staged(database_url, tmp_path) as stage:
+    async with staged(database_url, tmp_path, kept_answers_megabytes=memory.megabytes) as stage:
         trial = await prepared(stage.url, READS or FEW_READS)
         await trial.run()
-        given = await hits(stage.url)
-    tell(trial, given)
+        given = await hits(memory, stage.url)
+    tell(trial, memory, given)
     assert given > trial.tally.reads / 20
 
 
+@each_memory
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
 async def test_among_workers_a_read_is_never_older_than_a_second_nor_than_the_revision_that_it_presents(
-    database: str, tmp_path: Path
+    database: str, tmp_path: Path, memory: Memory
 ) -> None:
-    tessera = Tessera(tmp_path, database_url=database, secret_key=SECRET_KEY, worker_header="on")
+    kept = str(memory.megabytes)
+    tessera = Tessera(
+        tmp_path, database_url=database, secret_key=SECRET_KEY, worker_header="on", kept_answers_megabytes=kept
+    )
     with tessera.serving("--workers", str(WORKERS)) as served:
         url = await served.url()
         trial = await prepared(url, READS or FEW_READS)
         await trial.run()
-        given = await hits(url)
-    tell(trial, given)
+        given = await hits(memory, url)
+    tell(trial, memory, given)
     assert min(given, trial.tally.elsewhere, trial.tally.presented) > 0
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("deaf_to", ["project.updated", "member.removed", "key.suspended"])
+@pytest.mark.parametrize(
+    ("memory", "deaf_to"),
+    [
+        (ANSWERS, "project.updated"),
+        (ANSWERS, "member.removed"),
+        (ANSWERS, "key.suspended"),
+        (CALLERS, "key.suspended"),
+        (CALLERS, "session.ended"),
+    ],
+)
 async def test_were_a_kind_of_event_not_heard_the_trial_would_find_a_stale_read(
-    database_url: str, tmp_path: Path, deaf_to: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, tmp_path: Path, memory: Memory, deaf_to: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move = Revisions._move
 
@@ -223,7 +249,7 @@ async def test_were_a_kind_of_event_not_heard_the_trial_would_find_a_stale_read(
             move(revisions, event)
 
     monkeypatch.setattr(Revisions, "_move", deaf)
-    async with staged(database_url, tmp_path) as stage:
+    async with staged(database_url, tmp_path, kept_answers_megabytes=memory.megabytes) as stage:
         trial = await prepared(stage.url, 6 * FEW_READS)
         with pytest.raises(ExceptionGroup) as raised:
             await trial.run()

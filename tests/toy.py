@@ -41,6 +41,9 @@ class Toy:
             raise Unauthenticated("The token is not valid.")
         return token or "anonymous"
 
+    def recognized(self, *_: str) -> None:
+        return None
+
     async def ended(self, actor: str) -> None:
         await self.endings.get(actor, asyncio.Event()).wait()
 

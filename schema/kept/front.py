@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway import clock
+from gateway.callers import Callers
 from gateway.errors import BadInput
 from schema.kept.keeping import NOT_STORED, TO_ASK_AGAIN, Keeping, matches, variables_of
 from schema.kept.store import Kept, Question
@@ -35,8 +36,9 @@ Head = dict[bytes, bytes]
 
 
 class FrontDoor:
-    def __init__(self, keeping: Keeping) -> None:
+    def __init__(self, keeping: Keeping, callers: Callers) -> None:
         self._keeping = keeping
+        self._callers = callers
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """None where it was answered; else how the call is received from here on."""
@@ -66,7 +68,8 @@ class FrontDoor:
             return ""
         if not authorization.startswith(BEARER):
             return None
-        return self._keeping.viewers.find(authorization[len(BEARER) :], instant)
+        caller = self._callers.find(authorization[len(BEARER) :], instant)
+        return caller.id if caller else None
 
 
 def head_of(scope: Scope) -> Head | None:

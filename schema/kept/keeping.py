@@ -10,14 +10,13 @@ from starlette.responses import Response
 
 from gateway import clock, keys
 from gateway.database import in_time
-from gateway.errors import Unavailable
+from gateway.errors import BadInput, Unavailable
 from gateway.events import Cursors, EventLog
 from gateway.metrics import Measures
 from gateway.pricing import micros
+from gateway.revisions import Revisions, slots_of
 from schema.kept.reach import Reach, Reaches
-from schema.kept.revisions import Revisions, slots_of
 from schema.kept.store import Kept, Question, Store
-from schema.kept.viewers import Viewers
 from schema.transport.accept import MediaType
 from schema.transport.documents import LimitedSchema
 from schema.transport.execution import Answer
@@ -31,23 +30,34 @@ ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 
 
 class Keeping:
-    """A `schema.transport.keeping.Keeper`, true by the event log: listens to it, and waits for it where it must."""
+    """A `schema.transport.keeping.Keeper`, true by the event log, for which it waits where it must."""
 
     def __init__(
-        self, schema: LimitedSchema, log: EventLog, cursors: Cursors, measures: Measures, limit_bytes: int
+        self,
+        schema: LimitedSchema,
+        log: EventLog,
+        revisions: Revisions,
+        cursors: Cursors,
+        measures: Measures,
+        limit_bytes: int,
     ) -> None:
         self.log = log
         self.measures = measures
-        self.revisions = Revisions()
-        self.viewers = Viewers(self.revisions)
+        self.revisions = revisions
         self.store = Store(limit_bytes, measures)
         self.is_on = limit_bytes > 0
         self._cursors = cursors
         self._reaches = Reaches(schema)
-        log.listen(self.revisions)
 
     def moment(self) -> Moment:
         return Moment(clock.now(), self.revisions.now)
+
+    def has_heard(self, request: Request) -> bool:
+        revision = request.headers.get(REVISION)
+        try:
+            return revision is None or self._cursors.position(revision) <= self.log.position
+        except BadInput:
+            return False
 
     async def found(self, asked: Asked) -> Response | None:
         """Raises BadInput for a revision that this gateway never gave, Unavailable where the log can't be read."""
@@ -57,7 +67,6 @@ class Keeping:
             await self.log.reached(self._cursors.position(revision))
         if not self.is_on:
             return None
-        self.viewers.remember(asked.actor, asked.moment.revision)
         question = question_of(asked.actor.id, asked.media_type, asked.operation)
         if question not in self.store:
             return None
@@ -91,7 +100,7 @@ class Keeping:
 
     async def _keep(self, asked: Asked, reach: Reach, body: bytes) -> Response:
         self.measures.kept_made += 1
-        kept = Kept.made(body, asked.media_type, since=asked.moment.revision, slots=slots_of(reach))
+        kept = Kept.made(body, asked.media_type, since=asked.moment.revision, slots=slots_of(reach.project_ids))
         try:
             until = await self._until(reach, asked.moment.at)
         except Unavailable:

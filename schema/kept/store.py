@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from gateway.metrics import Measures
-from schema.kept.revisions import Slots
+from gateway.revisions import Slots
 from schema.transport.accept import MediaType
 
 OVERHEAD_BYTES = 600

@@ -63,6 +63,12 @@ class Application(Protocol[ActorT]):
     async def authenticate(self, token: str | None, address: str) -> ActorT:
         """Who holds the token; anonymous without one. Raises Unauthenticated for a bad one, Unavailable."""
 
+    def recognized(self, token: str, address: str, /) -> ActorT | None:
+        """Who holds the token, where that is known without asking anew: as it was a second ago at most.
+
+        Concurrent calls may be given the same, so that it is for those that only read.
+        """
+
     async def ended(self, actor: ActorT) -> None:
         """Returns when the token that made the actor has ended; for an anonymous one never.
 

@@ -39,6 +39,9 @@ class Keeper(Protocol):
     def moment(self) -> Moment:
         """The present."""
 
+    def has_heard(self, request: Request) -> bool:
+        """Whether this process knows of all that the call says it knows of."""
+
     async def found(self, asked: Asked) -> Response | None:
         """The answer, where it is kept and still true. Raises BadInput, Unavailable."""
 
@@ -51,6 +54,9 @@ class KeepsNothing:
 
     def moment(self) -> Moment:
         return Moment(clock.now())
+
+    def has_heard(self, _: Request) -> bool:
+        return True
 
     async def found(self, _: Asked) -> Response | None:
         return None

@@ -141,10 +141,14 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
         media_type = negotiated(request.headers.get("accept"))
         moment, address = self._keeper.moment(), address_of(request)
         is_stream = media_type is MediaType.EVENT_STREAM
-        actor = await self._application.authenticate(self._credentials.token(request), address)
+        token = self._credentials.token(request)
+        known = self._application.recognized(token, address) if token and self._keeper.has_heard(request) else None
+        actor = known or await self._application.authenticate(token, address)
         operation = await requested(request, self._schema.limits.body_bytes)
         kind = execution.kind(self._schema, operation)
         _check_kind(kind, request.method, media_type)
+        if known and (is_stream or kind is not OperationType.QUERY):
+            actor = await self._application.authenticate(token, address)
         call = self._application.context(
             actor=actor,
             request_id=request_id,

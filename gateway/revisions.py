@@ -7,7 +7,6 @@ appends an event to the log in its own transaction, so that none passes unnotice
 from collections.abc import Iterable, Sequence
 
 from models import Event
-from schema.kept.reach import Reach
 
 SLOTS = 4096
 """So many numbers for all projects, and for all users; those that share one change together, which costs a reading."""
@@ -73,9 +72,5 @@ def slot_of(id: str) -> int:
     return hash(id) % SLOTS
 
 
-def slots_of(reach: Reach) -> Slots:
-    return None if reach.project_ids is None else _slots(reach.project_ids)
-
-
-def _slots(ids: Iterable[str]) -> tuple[int, ...]:
-    return tuple({slot_of(id) for id in ids})
+def slots_of(project_ids: Iterable[str] | None) -> Slots:
+    return None if project_ids is None else tuple({slot_of(id) for id in project_ids})
