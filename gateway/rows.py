@@ -6,7 +6,7 @@ models, or, for what is only shown, light rows: tuples with the model's attribut
 
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
@@ -199,7 +199,7 @@ def _conversion(dialect: str, model: type[Model], column: str) -> Convert | None
     if field is None:
         return None
     if isinstance(field, DatetimeField):
-        return None if dialect == "postgres" else _instant  # asyncpg's are of UTC already
+        return None if dialect == "postgres" else datetime.fromisoformat  # all of UTC, as each database says it
     if isinstance(field, DecimalField) and dialect == POSTGRES_JSON:
         return Decimal
     if any(column == native for native, *_ in meta.db_native_fields):
@@ -208,8 +208,3 @@ def _conversion(dialect: str, model: type[Model], column: str) -> Convert | None
         return field.field_type
     members = getattr(field, "enum_type", None)
     return members._value2member_map_.__getitem__ if members else field.to_python_value  # documented
-
-
-def _instant(text: str) -> datetime:
-    """As SQLite keeps it: in ISO 8601, of UTC."""
-    return datetime.fromisoformat(text).astimezone(UTC)

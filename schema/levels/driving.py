@@ -58,13 +58,21 @@ class Column:
         """What was made of the values, for each of the objects."""
         if self.names is None:
             return values
-        return [*map(dict(zip(dict.fromkeys(self.names), values, strict=True)).__getitem__, self.names)]
+        return [*map(self._by_name(values).__getitem__, self.names)]
 
     def put(self, values: list[Any]) -> None:
         """Puts what was made of the values into the objects."""
         key = self.field.key
-        for made, value in zip(self.made, self.for_each(values), strict=True):
-            made[key] = value
+        if self.names is None:
+            for made, value in zip(self.made, values, strict=True):
+                made[key] = value
+            return
+        by_name = self._by_name(values)
+        for made, name in zip(self.made, self.names, strict=True):
+            made[key] = by_name[name]
+
+    def _by_name(self, values: list[Any]) -> dict[Any, Any]:
+        return dict(zip(dict.fromkeys(self.names or ()), values, strict=True))
 
     def every_place(self) -> Iterator[Place]:
         if self.places is not None:
