@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from functools import cache
+from keyword import iskeyword
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -16,7 +17,6 @@ from schema.levels.info import LevelInfo
 from schema.levels.kinds import Failed
 from schema.loaders import Reads, Relation
 
-NO_ATTRIBUTE = ""
 SOURCE = object()
 """Stands for the object while arguments are bound."""
 
@@ -53,8 +53,12 @@ class Manner(Enum):
 class Call:
     """How the values of a field are got for all the objects of a level."""
 
-    attribute = NO_ATTRIBUTE
+    attribute = ""
+    is_readable = False
+    """Whether it is an attribute that generated code may read by its name."""
     manner = Manner.UNKNOWN
+    unasked: Arguments | None = None
+    """The arguments where a document gives none, once they were asked for: the same in each document."""
     reads: Reads | None = None
     """What it reads of rows; None is whatever there is of any."""
 
@@ -66,6 +70,7 @@ class Call:
 class Attribute(Call):
     def __init__(self, name: str) -> None:
         self.attribute = name
+        self.is_readable = name.isidentifier() and not iskeyword(name)
         self.reads = Reads((name,))
 
     def values(self, info: LevelInfo, objects: list[Any], arguments: Arguments) -> list[Any]:  # noqa: ARG002  # of the class above

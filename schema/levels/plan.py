@@ -1,15 +1,16 @@
 """A document turned into a plan: which fields each type's objects get, and how each is resolved and completed."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
-from keyword import iskeyword
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLField,
+    GraphQLNamedType,
     GraphQLObjectType,
+    GraphQLOutputType,
     GraphQLSchema,
     Node,
     OperationDefinitionNode,
@@ -19,9 +20,14 @@ from graphql import (
     is_leaf_type,
     is_list_type,
     is_non_null_type,
-    is_object_type,
 )
-from graphql.execution.collect_fields import FragmentDetails, GroupedFieldSet, collect_fields, collect_subfields
+from graphql.execution.collect_fields import (
+    FieldDetails,
+    FragmentDetails,
+    GroupedFieldSet,
+    collect_fields,
+    collect_subfields,
+)
 from graphql.execution.values import VariableValues, get_argument_values
 
 from schema.levels.calls import Arguments, Call, Calls
@@ -57,8 +63,23 @@ class Plan:
 
     def selection(self, type_: GraphQLObjectType, field: "Field") -> "Selection":
         """What is selected of the objects of a type that a field has led to."""
-        collected = collect_subfields(self.schema, self._details, self.conditions, self.operation, type_, field.details)
-        return Selection(self, type_, collected.grouped_field_set)
+        return Selection(self, type_, _fields_alone(field.details) or self._collected(type_, field.details))
+
+    def _collected(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> GroupedFieldSet:
+        collected = collect_subfields(self.schema, self._details, self.conditions, self.operation, type_, details)
+        return collected.grouped_field_set
+
+
+def _fields_alone(details: list[FieldDetails]) -> GroupedFieldSet | None:
+    """What graphql-core collects in three times as long, where there are but fields that are there in any case."""
+    collected: GroupedFieldSet = {}
+    for each in details:
+        for node in each.node.selection_set.selections if each.node.selection_set else ():
+            if not isinstance(node, FieldNode) or node.directives:
+                return None
+            key = (node.alias or node.name).value
+            collected.setdefault(key, []).append(each._replace(node=node))
+    return collected
 
 
 class Selection:
@@ -71,31 +92,48 @@ class Selection:
             for key, details in grouped.items()
             if (definition := plan.schema.get_field(type_, details[0].node.name.value))
         ]
-        members = [Member(field.key, type_.name if field.is_typename else None) for field in self.fields]
-        self.blank: Build = partial(blank, {member.key: member.constant for member in members})
-        self.build: Build = builder(
-            tuple(
-                member._replace(attribute=field.attribute, type=field.type) if field.is_leaf_attribute else member
-                for member, field in zip(members, self.fields, strict=True)
-            )
-        )
+        self.build: Build = builder(tuple([field.member for field in self.fields]))
         self.accepted: set[type] = set()
         """Classes of rows that are surely of this type."""
         self.columns = [field for field in self.fields if not (field.is_typename or field.is_leaf_attribute)]
         """What `build` leaves open."""
-        self.all_columns = [field for field in self.fields if not field.is_typename]
+
+    @property
+    def all_columns(self) -> list["Field"]:
         """What `blank` leaves open."""
+        return [field for field in self.fields if not field.is_typename]
+
+    def blank(self, rows: list[Any]) -> list[dict[str, Any]]:
+        """The objects with nothing in them but names of types."""
+        return blank({field.key: field.member.constant for field in self.fields}, rows)
 
 
 @dataclass(frozen=True)
 class Shape:
     """A type taken apart: whether it is a list, and what may be null."""
 
+    named: GraphQLNamedType
+    is_leaf: bool
+    """Whether the named one is."""
     is_list: bool
     is_required: bool
-    item_is_required: bool
     is_simple: bool
     """At most one list deep, so that the quick ways do."""
+    leaves: Leaves | None
+    """What makes JSON of values, or of the items of a list; None where objects are selected."""
+
+
+@lru_cache(4096)
+def shape(type_: GraphQLOutputType) -> Shape:
+    """Found out once for a field of the schema, whatever asks for it."""
+    is_required, named = is_non_null_type(type_), get_named_type(type_)
+    inner: Any = type_.of_type if is_non_null_type(type_) else type_
+    is_list = is_list_type(inner)
+    item: Any = inner.of_type if is_list else type_
+    innermost = item.of_type if is_non_null_type(item) else item
+    is_simple = not is_list_type(innermost) and not is_abstract_type(innermost)
+    is_leaf = is_leaf_type(named)
+    return Shape(named, is_leaf, is_list, is_required, is_simple, leaves(item) if is_leaf and is_simple else None)
 
 
 class Field:
@@ -110,53 +148,28 @@ class Field:
         self.details = details
         self.definition = definition
         self.type = definition.type
-        self.named = get_named_type(definition.type)
+        self.shape = shape(definition.type)
         self.nodes: list[FieldNode] = [each.node for each in details]
         self.name: str = self.nodes[0].name.value
         self.is_typename = self.name == TYPENAME
         self.call: Call = plan.calls.of(definition)
+        self.is_leaf_attribute = self.call.is_readable and self.shape.is_leaf and not self.shape.is_list
+        """Whether it is an attribute that generated code may read."""
         self._selections: dict[GraphQLObjectType, Selection] = {}
         self._constant: Arguments | None = None
         """Where no variable is in them."""
 
     @property
-    def attribute(self) -> str:
-        return self.call.attribute
+    def member(self) -> Member:
+        if self.is_leaf_attribute:
+            return Member(self.key, None, self.call.attribute, self.type)
+        return Member(self.key, self.parent_type.name if self.is_typename else None)
 
-    @cached_property
-    def is_leaf_attribute(self) -> bool:
-        """Whether it is an attribute that generated code may read."""
-        name = self.call.attribute
-        is_leaf = is_leaf_type(self.type.of_type if is_non_null_type(self.type) else self.type)
-        return is_leaf and name.isidentifier() and not iskeyword(name)
-
-    @cached_property
-    def shape(self) -> Shape:
-        is_required, type_ = is_non_null_type(self.type), self.type
-        inner = type_.of_type if is_non_null_type(type_) else type_
-        if not is_list_type(inner):
-            return Shape(False, is_required, False, not is_abstract_type(inner))
-        item = inner.of_type
-        item_is_required = is_non_null_type(item)
-        innermost = item.of_type if is_non_null_type(item) else item
-        is_simple = not is_list_type(innermost) and not is_abstract_type(innermost)
-        return Shape(True, is_required, item_is_required, is_simple)
-
-    @cached_property
-    def leaves(self) -> Leaves | None:
-        """What makes JSON of values, or of the items of a list; None where objects are selected."""
-        if not is_leaf_type(self.named):
-            return None
-        type_: Any = self.type
-        if self.shape.is_list:
-            type_ = (type_.of_type if is_non_null_type(type_) else type_).of_type
-        return leaves(type_) if self.shape.is_simple else None
-
-    @cached_property
+    @property
     def only_selection(self) -> "Selection":
         """The selection where the field leads to objects of one type alone."""
-        assert is_object_type(self.named)  # noqa: S101  asked of such fields alone
-        return self.selection(self.named)
+        named: Any = self.shape.named
+        return self.selection(named)
 
     def selection(self, type_: GraphQLObjectType) -> "Selection":
         found = self._selections.get(type_)
@@ -168,10 +181,16 @@ class Field:
         """Raises GraphQLError for values that the type of an argument refuses."""
         if self._constant is not None:
             return self._constant
+        given = self.nodes[0].arguments
+        if not given and self.call.unasked is not None:
+            self._constant = self.call.unasked
+            return self._constant
         arguments = Arguments(get_argument_values(self.definition, self.nodes[0], variables))
-        if not any(map(_has_variable, self.nodes[0].arguments or ())):
+        if not any(map(_has_variable, given or ())):
             arguments.are_constant = True
             self._constant = arguments
+        if not given:
+            self.call.unasked = arguments
         return arguments
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from graphql import is_abstract_type, is_leaf_type
+from graphql import is_abstract_type
 
 from schema.levels.plan import Plan, Selection
 from schema.loaders import Reads
@@ -36,8 +36,8 @@ class _Reading:
             if field.is_typename:
                 continue
             self._note(row, field.call.reads)
-            if not is_leaf_type(field.named):
-                named: Any = field.named
+            if not field.shape.is_leaf:
+                named: Any = field.shape.named
                 for type_ in self._schema.get_possible_types(named) if is_abstract_type(named) else (named,):
                     self._select(field.selection(type_))
 

@@ -108,8 +108,8 @@ class Run:
         try:
             if field.shape.is_list:
                 column.put(self._lists(column, column.values))
-            elif field.leaves:
-                column.put(field.leaves(column.values))
+            elif field.shape.leaves:
+                column.put(field.shape.leaves(column.values))
             else:
                 self._put_objects(column)
         except Irregular:
@@ -136,7 +136,7 @@ class Run:
         field = column.field
         if not {*map(type, values)} <= (REQUIRED_LISTS if field.shape.is_required else LISTS):
             raise Irregular
-        if leaves := field.leaves:
+        if leaves := field.shape.leaves:
             return [None if value is None else leaves(value) for value in values]
         made = iter(self._objects(column, [*chain.from_iterable(filter(None, values))]))
         return [None if value is None else [*islice(made, len(value))] for value in values]
