@@ -22,7 +22,7 @@ from gateway.export_routes import Exports
 from gateway.logs import REQUEST_ID, AccessLog
 from gateway.metrics import Measures, Metrics
 from gateway.passwords import Passwords
-from gateway.permissions import Actor
+from gateway.permissions import Actor, RightsMemory
 from gateway.plane import ledger
 from gateway.plane.admission import Admission
 from gateway.plane.decisions import Decider
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None, listeners: Iterable[tuple[str, 
     keeping = Keeping(executable, services.log, revisions, services.cursors, services.measures, kept_bytes)
     view = GraphQLView(
         executable,
-        Gateway(services, callers),
+        Gateway(services, callers, RightsMemory(revisions, lambda: services.log.is_settled)),
         public_url=settings.public_url,
         allowed_origins=settings.allowed_origins,
         keeper=keeping,
@@ -187,8 +187,9 @@ async def data_plane(services: Services, listeners: Iterable[tuple[str, int]]) -
 class Gateway:
     """What the GraphQL endpoint asks of the gateway (`schema.transport.call.Application`)."""
 
-    def __init__(self, services: Services, callers: Callers) -> None:
+    def __init__(self, services: Services, callers: Callers, rights: RightsMemory) -> None:
         self._services = services
+        self._rights = rights
         self._authenticator = Authenticator(services.keyring, services.sessions, services.log, callers)
 
     def recognized(self, token: str, address: str) -> Actor | None:
@@ -204,7 +205,14 @@ class Gateway:
         await self._authenticator.ended(actor)
 
     def context(
-        self, *, actor: Actor, request_id: str, address: str, last_event_id: str | None, accepts_cookies: bool
+        self,
+        *,
+        actor: Actor,
+        request_id: str,
+        address: str,
+        last_event_id: str | None,
+        accepts_cookies: bool,
+        is_query: bool,
     ) -> Context:
         return Context(
             actor=actor,
@@ -213,6 +221,7 @@ class Gateway:
             last_event_id=last_event_id,
             accepts_cookies=accepts_cookies,
             services=self._services,
+            remembered=self._rights if is_query else None,
         )
 
 

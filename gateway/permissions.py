@@ -1,18 +1,20 @@
 """Who may do what: the whole policy, in one table."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tortoise.expressions import Q, Subquery
 
 from gateway.errors import Forbidden, NotFound, Unauthenticated
 from gateway.prepared import prepared_values
+from gateway.revisions import Revisions, Slots, slots_of
 from models import Grant, IssuedKey, MemberRole, Project, Session, User
 
 
@@ -43,6 +45,10 @@ ON_NODES = frozenset(
 )
 PUBLIC = frozenset({Permission.PROJECT_VIEW, Permission.GRAPH_VIEW, Permission.CODE_VIEW, Permission.PACKAGE_VIEW})
 SEEING = frozenset({Permission.PROJECT_VIEW, Permission.PROJECT_MANAGE, Permission.KEYS_VIEW})
+MOST_REMEMBERED = 40_000
+"""Permissions on a project, or on a node: sets of half a kilobyte each."""
+
+Ids = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -63,16 +69,96 @@ class Rights:
         return self.is_own or not SEEING.isdisjoint(self.project)
 
 
-class KnownRights:
-    """Those of one actor in one operation."""
+NO_RIGHTS = Rights()
 
-    def __init__(self) -> None:
-        self.by_project: dict[str, Rights] = {}
+
+class _Remembered(NamedTuple):
+    rights: Rights
+    since: int
+    slots: Slots
+
+
+class RightsMemory:
+    """Rights of any actors, for as long as nothing happens on the project; what was not asked for longest makes room.
+
+    They hang on its roles, grants, members and nodes, and on no clock; whatever changes one of these appends an event
+    of the project's. What is remembered is true while the event log is settled in this process, and taken only then.
+    """
+
+    def __init__(self, revisions: Revisions, is_settled: Callable[[], bool]) -> None:
+        self._revisions = revisions
+        self._is_settled = is_settled
+        self._remembered: OrderedDict[tuple[Ids, str], _Remembered] = OrderedDict()
+        self._sets = 0
+
+    @property
+    def revision(self) -> int:
+        """The present one: to be taken before rights are read that shall be remembered."""
+        return self._revisions.now
+
+    def standing(self, ids: Ids, project_ids: Iterable[str]) -> dict[str, Rights]:
+        """What is remembered of the actor's rights on these projects, and true."""
+        if not self._is_settled():
+            return {}
+        found = {id: self._standing((ids, id)) for id in project_ids}
+        return {id: rights for id, rights in found.items() if rights is not None}
+
+    def _standing(self, place: tuple[Ids, str]) -> Rights | None:
+        found = self._remembered.get(place)
+        if found is None:
+            return None
+        if not self._revisions.stands(found.since, found.slots):
+            self._forget(place)
+            return None
+        self._remembered.move_to_end(place)
+        return found.rights
+
+    def remember(self, ids: Ids, rights: Mapping[str, Rights], since: int) -> None:
+        """What was read after that revision. That there are none isn't: they may be of what doesn't exist."""
+        for project_id, each in rights.items():
+            if each != NO_RIGHTS:
+                self._forget((ids, project_id))
+                self._remembered[ids, project_id] = _Remembered(each, since, slots_of([project_id]))
+                self._sets += 1 + len(each.nodes)
+        while self._sets > MOST_REMEMBERED:
+            self._forget(next(iter(self._remembered)))
+
+    def _forget(self, place: tuple[Ids, str]) -> None:
+        if gone := self._remembered.pop(place, None):
+            self._sets -= 1 + len(gone.rights.nodes)
+
+
+class KnownRights:
+    """Those of one actor in one operation that reads, with what is remembered of others if there is a memory."""
+
+    def __init__(self, ids: Ids, memory: RightsMemory | None = None) -> None:
+        self._ids = ids
+        self._memory = memory
+        self._by_project: dict[str, Rights] = {}
         self.lock = asyncio.Lock()
         """Held while some are asked for, which others may be about to ask for."""
 
+    def on(self, project_ids: Iterable[str]) -> dict[str, Rights]:
+        """What is known of them."""
+        wanted, known = set(project_ids), self._by_project
+        if self._memory is not None and (missing := wanted - known.keys()):
+            known |= self._memory.standing(self._ids, missing)
+        return {id: known[id] for id in wanted if id in known}
 
-NO_RIGHTS = Rights()
+    async def on_all(
+        self, project_ids: set[str], find: Callable[[list[str]], Awaitable[dict[str, Rights]]]
+    ) -> dict[str, Rights]:
+        """All of them, after those were found that weren't known."""
+        async with self.lock:
+            if missing := [*(project_ids - self.on(project_ids).keys())]:
+                since = self._memory.revision if self._memory is not None else 0
+                found = await find(missing)
+                self._by_project |= found
+                if self._memory is not None:
+                    self._memory.remember(self._ids, found, since)
+        return self.on(project_ids)
+
+
 NO_KEY = (None, None, None)
 
 
@@ -104,7 +190,7 @@ class Actor:
         return self.key_id or self.user_id
 
     @property
-    def ids(self) -> tuple[str | None, ...]:
+    def ids(self) -> Ids:
         """All of the actor that a statement of `gateway.prepared` knows."""
         key = self.issued_key
         return (self.user_id, *((key.id, key.project_id, key.role_id) if key else NO_KEY))
@@ -117,9 +203,9 @@ class Actor:
         key: Any = SimpleNamespace(id=key_id, project_id=project_id, role_id=role_id) if key_id else None
         return cls(user=user, issued_key=key)
 
-    def reading(self) -> Self:
-        """The actor in one operation that reads: what may be done on a project is asked once."""
-        return replace(self, known=KnownRights())
+    def reading(self, memory: RightsMemory | None = None) -> Self:
+        """The actor in one operation that reads: what may be done on a project is asked once, or not at all."""
+        return replace(self, known=KnownRights(self.ids, memory))
 
     def require_user(self) -> User:
         if self.user is None:
@@ -227,10 +313,7 @@ async def rights_on_all(actor: Actor, project_ids: Iterable[str]) -> dict[str, R
     wanted = set(project_ids)
     if actor.known is None:
         return await _rights_found(actor, list(wanted))
-    async with actor.known.lock:
-        if missing := [id for id in wanted if id not in actor.known.by_project]:
-            actor.known.by_project.update(await _rights_found(actor, missing))
-    return {id: actor.known.by_project[id] for id in wanted}
+    return await actor.known.on_all(wanted, partial(_rights_found, actor))
 
 
 async def seen_of(actor: Actor, project_ids: Iterable[str]) -> set[str]:

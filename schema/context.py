@@ -12,7 +12,7 @@ from gateway.attempts import Attempts
 from gateway.events import Cursors, EventLog
 from gateway.metrics import Measures
 from gateway.passwords import Passwords
-from gateway.permissions import Actor, Permission, Rights, rights_on_all
+from gateway.permissions import Actor, Permission, Rights, RightsMemory, rights_on_all
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.signing import Keyring, SessionSigner
@@ -49,6 +49,8 @@ class Context(Call[Actor]):
 
     services: Services
     now: datetime = field(default_factory=clock.now)
+    remembered: RightsMemory | None = None
+    """Of what may be done, for an operation that takes what is remembered."""
     log_position: int | None = None
     """The head of the event log before anything was read; None where nobody asked for it."""
     reader: Actor = field(init=False)
@@ -61,7 +63,7 @@ class Context(Call[Actor]):
     def renew(self) -> None:
         """Fresh loaders and a fresh now, for the next event of a subscription."""
         self.now = clock.now()
-        self.reader = self.actor.reading()
+        self.reader = self.actor.reading(self.remembered)
         self.loaders = Loaders(self.reader)
 
     def load(self, batch: Batch[KeyT, ValueT], key: KeyT, *arguments: Hashable) -> Awaitable[ValueT | None]:
@@ -96,8 +98,8 @@ class Context(Call[Actor]):
 
     async def _rights_on_all(self, project_ids: Sequence[str]) -> Sequence[Rights | None]:
         """At once, where they are known: who waits for a batch is asked for only after what the level wants."""
-        known = self.reader.known.by_project if self.reader.known else {}
-        if known.keys() >= set(project_ids):
+        known = self.reader.known.on(project_ids) if self.reader.known else {}
+        if all(id in known for id in project_ids):
             return [known[id] for id in project_ids]
         return await self.load_all(rights_on_all, project_ids)
 

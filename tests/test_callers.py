@@ -4,23 +4,27 @@ Answers aren't kept here, so that each query is run.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
 
-from gateway import callers, clock, keys, users
+from gateway import callers, clock, keys, members, users
+from gateway.attempts import Attempts
 from gateway.callers import Callers
 from gateway.events import head
-from gateway.permissions import GATEWAY, Actor
+from gateway.members import UserRef
+from gateway.permissions import GATEWAY, Actor, Permission
 from gateway.pricing import micros
 from gateway.revisions import Revisions, slot_of
 from gateway.signing import Keyring
-from models import Event, IssuedKey, KeyState, Session
+from gateway.visitors import TourFailed
+from models import Event, Grant, IssuedKey, KeyState, Role, Session
 from tests.asking import ask
 from tests.callers import new_scene
 from tests.keeping import ANYWHERE, HERE
@@ -104,6 +108,24 @@ async def test_who_is_remembered_has_no_password_hash_in_memory(stage: Stage, mo
     for token in (held.session, held.key):
         await ask_by(stage, token)
         assert not hasattr(remembered[-1].require_user(), "password_hash")
+
+
+RIGHTS = "query ($id: ID!) { project(id: $id) { name viewerPermissions roles { permissions } } }"
+
+
+async def test_a_query_asks_the_database_nothing_about_rights_that_are_known(stage: Stage) -> None:
+    """Of whomever: a member, or of what everybody has."""
+    body = {"query": RIGHTS, "variables": {"id": stage.project.id}}
+    for headers in (stage.ada.caller.headers, {}):
+        answers = [(await stage.http.post("/graphql", json=body, headers=headers)).json()]
+        async with asyncio.timeout(60):
+            while True:
+                with statements() as sent:
+                    answers.append((await stage.http.post("/graphql", json=body, headers=headers)).json())
+                if not any('"member_roles"' in each or '"is_public"=' in each for each in sent):
+                    break
+        assert answers[-1]["data"]["project"]["name"] == "Maps"
+        assert all(answer == answers[0] for answer in answers)
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -229,6 +251,32 @@ async def test_a_token_that_was_known_is_refused_to_who_presents_the_revision_of
     assert (await ask_by(stage, getattr(held, by), **revision)).status_code == 401
 
 
+async def test_rights_that_were_known_are_gone_at_once_here_and_within_a_second_elsewhere(stage: Stage) -> None:
+    cy = await stage.enter("Cy", Permission.KEYS_VIEW)
+    held = [each.id for each in await Role.filter(project_id=stage.project.id, name="Cy")]
+    await stage.hear()
+
+    async def sees_keys() -> bool:
+        query = "query ($id: ID!) { project(id: $id) { issuedKeys { totalCount } } }"
+        return (await cy.caller.ask(query, id=stage.project.id))["project"]["issuedKeys"] is not None
+
+    async def set_here(*role_ids: str) -> None:
+        input = {"projectId": stage.project.id, "user": {"userId": cy.id}, "roleIds": role_ids}
+        await stage.ada.do("memberSetRoles", "member { id }", **input)
+
+    async with asyncio.timeout(60):
+        for _ in range(5):
+            assert [await sees_keys() for _ in range(3)] == [True] * 3
+            await set_here()
+            assert [await sees_keys() for _ in range(3)] == [False] * 3
+            await set_here(*held)
+    await members.set_roles(stage.ada.actor, Attempts(), stage.project.id, user=UserRef(user_id=cy.id), role_ids=[])
+    acknowledged_at, begun_at = time.monotonic(), time.monotonic()
+    while await sees_keys():
+        assert begun_at < acknowledged_at + ELSEWHERE_SECONDS
+        begun_at = time.monotonic()
+
+
 async def test_a_session_that_was_known_is_refused_once_its_time_is_over(stage: Stage) -> None:
     """Of which no event tells."""
     cy = (await signed_in(stage.http, "Cy")).actor
@@ -290,6 +338,26 @@ async def test_what_does_more_than_read_asks_anew_whose_its_token_is(stage: Stag
         ),
     ]
     assert [answer.status_code for answer in answers] == [401] * 4
+
+
+async def test_what_does_more_than_read_asks_anew_what_may_be_done(stage: Stage) -> None:
+    """Here the permissions were taken away by hand, of which the log tells nothing."""
+    query = {"query": RIGHTS, "variables": {"id": stage.project.id}}
+
+    async def permissions(**headers: str) -> Any:
+        answer = await stage.http.post("/graphql", json=query, headers={**stage.ada.caller.headers, **headers})
+        told = answer.text.partition("data: ")[2].partition("\n")[0] if headers else answer.text
+        return json.loads(told)["data"]["project"]["viewerPermissions"]
+
+    owned = await permissions()
+    await permissions()
+    await Grant.filter(role__project_id=stage.project.id, role__is_owner=True).delete()
+    async with asyncio.timeout(60):  # until the process has looked at the log of late
+        while await permissions() != owned:
+            pass
+    assert await permissions(Accept="text/event-stream") == ["PROJECT_VIEW"]
+    with pytest.raises(TourFailed, match="PROJECT_EDIT"):
+        await stage.ada.do("projectUpdate", "project { id }", projectId=stage.project.id, name="Charts")
 
 
 # ---------------------------------------------------------------- the memory itself

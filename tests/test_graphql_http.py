@@ -268,6 +268,16 @@ async def test_a_bad_cookie_is_401_and_is_taken_back(client: httpx2.AsyncClient)
     assert "Max-Age=0" in response.headers["set-cookie"]
 
 
+async def test_what_only_reads_and_once_is_told_to_be_a_query(client: httpx2.AsyncClient, toy: Toy) -> None:
+    await ask(client, "{ hello }")
+    await client.get("/graphql", params={"query": "{ hello }"})
+    await ask(client, "mutation { signOut }")
+    await ask(client, "{ hello }", {"Accept": "text/event-stream"})
+    await ask(client, "subscription { ticks(first: 1) }", {"Accept": "text/event-stream"})
+    await ask(client, "{")
+    assert [call.is_query for call in toy.contexts] == [True, True, False, False, False, False]
+
+
 async def test_while_nobody_can_be_told_apart_the_answer_is_503(client: httpx2.AsyncClient, toy: Toy) -> None:
     toy.is_available = False
     response = await ask(client, "{ hello }")

@@ -237,6 +237,8 @@ async def test_among_workers_a_read_is_never_older_than_a_second_nor_than_the_re
         (ANSWERS, "key.suspended"),
         (CALLERS, "key.suspended"),
         (CALLERS, "session.ended"),
+        (CALLERS, "member.removed"),
+        (CALLERS, "role.updated"),
     ],
 )
 async def test_were_a_kind_of_event_not_heard_the_trial_would_find_a_stale_read(

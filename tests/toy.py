@@ -31,7 +31,7 @@ class Toy:
     open_generators: int = 0
     flooded: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    contexts: list[Call[str]] = field(default_factory=list)
+    contexts: list["ToyCall"] = field(default_factory=list)
 
     async def authenticate(self, token: str | None, address: str) -> str:
         assert address == "127.0.0.1"
@@ -48,7 +48,14 @@ class Toy:
         await self.endings.get(actor, asyncio.Event()).wait()
 
     def context(
-        self, *, actor: str, request_id: str, address: str, last_event_id: str | None, accepts_cookies: bool
+        self,
+        *,
+        actor: str,
+        request_id: str,
+        address: str,
+        last_event_id: str | None,
+        accepts_cookies: bool,
+        is_query: bool,
     ) -> Call[str]:
         call = ToyCall(
             actor=actor,
@@ -56,6 +63,7 @@ class Toy:
             address=address,
             last_event_id=last_event_id,
             accepts_cookies=accepts_cookies,
+            is_query=is_query,
             toy=self,
         )
         self.contexts.append(call)
@@ -81,6 +89,7 @@ class Toy:
 
 @dataclass(kw_only=True)
 class ToyCall(Call[str]):
+    is_query: bool
     toy: Toy
 
 

@@ -76,9 +76,16 @@ class Application(Protocol[ActorT]):
         """
 
     def context(
-        self, *, actor: ActorT, request_id: str, address: str, last_event_id: str | None, accepts_cookies: bool
+        self,
+        *,
+        actor: ActorT,
+        request_id: str,
+        address: str,
+        last_event_id: str | None,
+        accepts_cookies: bool,
+        is_query: bool,
     ) -> Call[ActorT]:
-        """A fresh context for one operation."""
+        """A fresh context for one operation; `is_query` where it does no more than read, once."""
 
 
 def request_id_of(headers: Headers) -> str:

@@ -147,7 +147,8 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
         operation = await requested(request, self._schema.limits.body_bytes)
         kind = execution.kind(self._schema, operation)
         _check_kind(kind, request.method, media_type)
-        if known and (is_stream or kind is not OperationType.QUERY):
+        is_query = kind is OperationType.QUERY and not is_stream
+        if known and not is_query:
             actor = await self._application.authenticate(token, address)
         call = self._application.context(
             actor=actor,
@@ -155,6 +156,7 @@ class GraphQLView(GraphQL[Connection[Any], None], Generic[ActorT]):
             address=address,
             last_event_id=request.headers.get("last-event-id") or None,
             accepts_cookies=not is_stream,
+            is_query=is_query,
         )
         if is_stream:
             return self._stream(operation, call)

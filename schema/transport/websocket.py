@@ -68,6 +68,7 @@ class Connection(Generic[ActorT]):
             address=address_of(self._handshake),
             last_event_id=None,
             accepts_cookies=False,
+            is_query=False,  # of what kind it is, is seen when it runs
         )
         async with aclosing(execution.answers(self._schema, operation, call)) as answers:
             async for answer in answers:
