@@ -135,6 +135,8 @@ class KnownRights:
         self._ids = ids
         self._memory = memory
         self._by_project: dict[str, Rights] = {}
+        self.templates: set[str] = set()
+        """Those that were found on projects which the actor may see."""
         self.lock = asyncio.Lock()
         """Held while some are asked for, which others may be about to ask for."""
 

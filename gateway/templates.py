@@ -93,8 +93,11 @@ async def by_id(_: Actor, template_ids: Sequence[str], *, columns: Columns = Non
 async def by_project(actor: Actor, project_ids: Sequence[str], *, columns: Columns = None) -> dict[str, list[Template]]:
     """The templates of each project in their order; none of a project that may not be seen."""
     templates: dict[str, list[Template]] = {project_id: [] for project_id in project_ids}
-    for template in await _of_projects(list(await seen_of(actor, project_ids)), columns):
+    found = await _of_projects(list(await seen_of(actor, project_ids)), columns)
+    for template in found:
         templates[template.project_id].append(template)
+    if actor.known:
+        actor.known.templates.update([template.id for template in found])
     return templates
 
 
@@ -113,21 +116,29 @@ async def fields_of(
     None for one who reaches the template by a reference alone: who neither sees the project nor holds a key.
     """
     fields: dict[str, list[TemplateField]] = {template_id: [] for template_id in template_ids}
-    found = await _fields(list(template_ids), columns or SHOWN_OF_FIELDS)
-    projects = {*map(attrgetter("template__project_id"), found)}
-    if unseen := projects - await seen_of(actor, projects):
-        hidden = {field.template_id for field in found if field.template__project_id in unseen}
-        hidden -= (await keys.living_of_viewer(actor, list(hidden))).keys()
-        found = [field for field in found if field.template_id not in hidden]
+    are_seen = actor.known is not None and actor.known.templates.issuperset(template_ids)
+    wanted = (*(columns or SHOWN_OF_FIELDS), *(() if are_seen else ("template__project_id",)))
+    found = await _fields(list(template_ids), wanted)
+    if not are_seen:
+        found = await _shown_to(actor, found)
     for template_id, field in zip(map(attrgetter("template_id"), found), found, strict=True):
         fields[template_id].append(field)
     return fields
 
 
+async def _shown_to(actor: Actor, fields: list[TemplateField]) -> list[TemplateField]:
+    projects = {*map(attrgetter("template__project_id"), fields)}
+    unseen = projects - await seen_of(actor, projects)
+    hidden = {field.template_id for field in fields if field.template__project_id in unseen}
+    if hidden:
+        hidden -= (await keys.living_of_viewer(actor, list(hidden))).keys()
+    return [field for field in fields if field.template_id not in hidden]
+
+
 @shown
 def _fields(template_ids: list[str], columns: Columns) -> QuerySet[TemplateField]:
     living = TemplateField.filter(template_id__in=template_ids, deleted_at=None)
-    return narrowed(living, columns, "id", "template_id", "template__project_id").order_by("position", "id")
+    return narrowed(living, columns, "id", "template_id").order_by("position", "id")
 
 
 def values_of(fields: Iterable[TemplateField]) -> list[str]:

@@ -364,3 +364,14 @@ async def test_many_take_one_statement(scene: Scene, read: str) -> None:
         found = await getattr(templates, read)(ada, ids)
     assert set(found) == set(ids)
     assert len(sent) == 1
+
+
+async def test_no_look_is_taken_at_templates_that_are_known_to_be_seen_to_show_their_fields(scene: Scene) -> None:
+    ada, asked = scene.ada.reading(), []
+    for _ in range(2):
+        with statements() as sent:
+            found = await templates.fields_of(ada, [scene.basic.id])
+        asked.append('JOIN "templates"' in sent[0])
+        assert [field.id for field in found[scene.basic.id]] == [scene.field.id]
+        await templates.by_project(ada, [scene.project.id])
+    assert asked == [True, False]
