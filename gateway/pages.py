@@ -31,6 +31,7 @@ THE_PARENT = "~the parent~"
 
 Row = TypeVar("Row", bound=Model)
 Values = list[Any]
+Counting = Callable[[], Awaitable[int]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Page(Generic[Row]):
     has_next: bool
     has_previous: bool
     cursor: Callable[[Row], str]
-    count: Callable[[], Awaitable[int]]
+    count: Counting
     """Counts all rows of the list, in a statement of its own; for when it is asked for."""
 
 
@@ -98,14 +99,22 @@ class Listing(Generic[Row]):
     def direction(self, part: Slice) -> list[str]:
         return [_reversed(column) for column in self.order] if part.backwards else list(self.order)
 
-    def page(self, rows: list[Row], part: Slice, count: Callable[[], Awaitable[int]]) -> Page[Row]:
+    def page(self, rows: list[Row], part: Slice, count: Counting) -> Page[Row]:
         """Of rows in the slice's direction, one more than its size where there are more."""
-        more, before, after = len(rows) > part.size, part.before is not None, part.after is not None
-        if more:
-            rows = rows[: part.size]
+        return self.pages([rows], part, [count])[0]
+
+    def pages(self, lists: Iterable[list[Row]], part: Slice, counts: Iterable[Counting]) -> list[Page[Row]]:
+        """One of each list, as `page` has it."""
+        size, before, after, cursor = part.size, part.before is not None, part.after is not None, self.give_cursor
         if part.backwards:
-            return Page(rows[::-1], before, more or after, self.give_cursor, count)
-        return Page(rows, more or before, after, self.give_cursor, count)
+            return [
+                Page(rows[:size][::-1], before, len(rows) > size or after, cursor, count)
+                for rows, count in zip(lists, counts, strict=True)
+            ]
+        return [
+            Page(rows[:size], len(rows) > size or before, after, cursor, count)
+            for rows, count in zip(lists, counts, strict=True)
+        ]
 
     def _beyond(self, values: Values, *, reverse: bool = False) -> Q:
         """Rows that sort after these values, or before them: `a > x OR a = x AND b > y` for the order (a, b)."""
@@ -135,10 +144,8 @@ async def of_each(
     rows = await _rows_of_each(listing, parent, parent_ids, part, columns)
     for parent_id, row in zip(map(attrgetter(parent), rows), rows, strict=True):
         grouped[parent_id].append(row)
-    return {
-        parent_id: listing.page(of_parent, part, partial(counts.of, parent_id))
-        for parent_id, of_parent in grouped.items()
-    }
+    pages = listing.pages(grouped.values(), part, [partial(counts.of, parent_id) for parent_id in grouped])
+    return dict(zip(grouped, pages, strict=True))
 
 
 async def _rows_of_each(

@@ -2,7 +2,7 @@
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ Place = tuple[Any, Any, Any]
 class Column:
     """A field's values for the objects of a level; or for places here and there, where values had to be awaited."""
 
-    __slots__ = ("field", "info", "is_whole", "made", "names", "open", "places", "values")
+    __slots__ = ("field", "info", "is_whole", "made", "named", "names", "open", "places", "values")
 
     def __init__(
         self,
@@ -39,6 +39,8 @@ class Column:
         self.places = places
         self.names: list[Any] | None = None
         """What each object calls its value, where several have the same one, which is among the values once."""
+        self.named: Iterable[Any] = ()
+        """What each of the values is called then."""
         self.is_whole = False
         """Whether its only value, once it is there, is a list of them all."""
         self.open = 0
@@ -52,7 +54,7 @@ class Column:
 
     def share(self, names: list[Any], values: Mapping[Any, Any]) -> None:
         """Has the values by what the objects call them."""
-        self.names, self.values = names, list(values.values())
+        self.names, self.named, self.values = names, values, [*values.values()]
 
     def for_each(self, values: list[Any]) -> list[Any]:
         """What was made of the values, for each of the objects."""
@@ -72,7 +74,7 @@ class Column:
             made[key] = by_name[name]
 
     def _by_name(self, values: list[Any]) -> dict[Any, Any]:
-        return dict(zip(dict.fromkeys(self.names or ()), values, strict=True))
+        return dict(zip(self.named, values, strict=True))
 
     def every_place(self) -> Iterator[Place]:
         if self.places is not None:
@@ -105,12 +107,13 @@ class Driver:
 
     def relate(self, column: Column, call: Related, keys: list[Any]) -> None:
         """Completes a column of what the relation's batch finds for the keys: for each that there is once."""
-        group = self._wants.group(call.batch, ())
-        wanting = group.wanting_all(keys)
+        group, distinct = self._wants.group(call.batch, ()), dict.fromkeys(keys)
+        column.names = keys
+        wanting = group.wanting_all(distinct)
         if wanting is None:
-            self.fill(column, keys, group.kept, None)
+            self.fill(column, distinct, group.kept, None)
         else:
-            wanting.columns.append((column, keys))
+            wanting.columns.append((column, distinct))
 
     def drive(self, step: Callable[[], Value]) -> Value:
         """Around all code that calls resolvers: outside of it they run in tasks, and wait as tasks do."""
@@ -154,12 +157,12 @@ class Driver:
 
     # Told by the wants
 
-    def fill(self, column: Column, keys: list[Any], values: Mapping[Any, Any], error: Exception | None) -> None:
+    def fill(self, column: Column, keys: Iterable[Any], values: Mapping[Any, Any], error: Exception | None) -> None:
         call, failed = column.field.call, Failed(error) if error else None
-        found = {key: values.get(key, failed) if key is not None else None for key in dict.fromkeys(keys)}
+        found = {key: values.get(key, failed) if key is not None else None for key in keys}
         if isinstance(call, Related) and call.is_list:
             found = {key: value or [] for key, value in found.items()}
-        column.share(keys, found)
+        column.share(column.names or [], found)
         self._complete(column)
 
     def go_on(self, waiting: list[Waiting], values: Mapping[Any, Any], error: Exception | None) -> None:

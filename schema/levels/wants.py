@@ -22,7 +22,7 @@ class Told(Protocol):
 
     def go_on(self, waiting: list[Waiting], values: Mapping[Any, Any], error: Exception | None) -> None: ...
 
-    def fill(self, column: Any, keys: list[Any], values: Mapping[Any, Any], error: Exception | None) -> None: ...
+    def fill(self, column: Any, keys: Iterable[Any], values: Mapping[Any, Any], error: Exception | None) -> None: ...
 
 
 class Anything:
@@ -37,7 +37,7 @@ class Wanted:
     def __init__(self) -> None:
         self.keys: dict[Any, None] = {}
         self.waiting: list[Waiting] = []
-        self.columns: list[tuple[Any, list[Any]]] = []
+        self.columns: list[tuple[Any, Iterable[Any]]] = []
         self.futures: list[tuple[asyncio.Future[Any], Any]] = []
 
 
