@@ -107,7 +107,7 @@ def is_taken(port: int) -> bool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What the process and its children took of a processor, in user and kernel mode."""
+    """What the process and its children took of a processor, in user and kernel mode, also those that have ended."""
     stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return (int(stat[11]) + int(stat[12])) / TICKS_PER_SECOND + sum(cpu_seconds(int(child)) for child in children)
+    return sum(map(int, stat[11:15])) / TICKS_PER_SECOND + sum(cpu_seconds(int(child)) for child in children)
