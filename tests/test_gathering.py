@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from models.fields import named
 from tests.statements import statements
 from tests.world import owned_project, person
 
+whose: ContextVar[str] = ContextVar("whose")
 Reading = Callable[[], Awaitable[Any]]
 FAILING = {"sqlite": "json_extract(name, '$')", "postgres": "CAST(name AS INTEGER)"}
 """Of a name that is neither."""
@@ -111,6 +113,22 @@ async def test_who_waits_for_anything_else_is_neither_lost_nor_waited_for_by_the
     before, after, number = told.rows["waits"]
     assert (before, number) == (after, 1)
     assert told.rows["reads"] == before
+
+
+async def test_what_a_call_sets_for_itself_is_its_own_wherever_it_waits(database: str) -> None:
+    ada, told = await person("Ada"), Told()
+
+    async def own(name: str) -> str:
+        token = whose.set(name)
+        await found_by_id(User, [ada.user_id or ""])
+        await asyncio.sleep(0)
+        mine = whose.get()
+        whose.reset(token)
+        return mine
+
+    await told.of(one=lambda: own("one's"), other=lambda: own("the other's"))
+    assert told.rows == {"one": "one's", "other": "the other's"}
+    assert not told.errors
 
 
 async def test_a_statement_that_fails_fails_for_who_wanted_it_alone(database: str) -> None:

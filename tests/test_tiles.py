@@ -2,8 +2,10 @@
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from gateway import clock, keys, projects, requests, templates
@@ -13,6 +15,7 @@ from gateway.permissions import Actor, Permission
 from gateway.templates import FieldValue, NewField
 from models import KeyState, Project, ProjectNode, Role, Template
 from tests.asking import ask
+from tests.stage import staged
 from tests.statements import statements
 from tests.world import ANONYMOUS, issued_key, join, node, owned_project, person, role
 
@@ -27,6 +30,12 @@ query ($id: ID!) {
       viewerState viewerRequest { state } viewerKey { id }
       pendingRequestCount requests { totalCount nodes { id } } issuedKeys { totalCount nodes { id } }
     }
+  }
+}"""
+SHOWN = """
+query ($id: ID!) {
+  project(id: $id) {
+    name templates { name role { name } fields { name } issuedKeys { nodes { user { name } } } }
   }
 }"""
 CREATE = """
@@ -144,6 +153,22 @@ async def test_many_tiles_take_as_many_statements_as_two(scene: Scene) -> None:
         return len(sent)
 
     assert await count(1) == await count(8)
+
+
+async def test_tiles_take_a_statement_a_level_to_who_is_known(database_url: str, tmp_path: Path) -> None:
+    """The project and its templates are one level, since a project's templates are asked for by the same id."""
+    async with staged(database_url, tmp_path, kept_answers_megabytes=0) as stage:
+        await stage.key()
+        body = {"query": SHOWN, "variables": {"id": stage.project.id}}
+        async with asyncio.timeout(60):
+            sent, answer = [""] * 4, httpx2.Response(200)
+            while len(sent) > 3:  # until the process knows who asks, and what they may do
+                with statements() as all_sent:
+                    answer = await stage.http.post("/graphql", json=body, headers=stage.ada.caller.headers)
+                sent = [each for each in all_sent if "event" not in each]
+        [tile] = answer.json()["data"]["project"]["templates"]
+        assert [key["user"]["name"] for key in tile["issuedKeys"]["nodes"]] == ["Bo"]
+        assert len(sent) == 3
 
 
 async def test_a_template_is_made_once_under_an_idempotency_key_and_refused_at_its_path(scene: Scene) -> None:
