@@ -2,17 +2,22 @@
 
 import gc
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from graphql import Node, Token
 
 from gateway.permissions import Actor
 from gateway.settings import Settings
 from schema.context import Context
+from schema.levels import Levels
+from schema.levels.plan import Field
 from schema.root import build
-from schema.transport.documents import LimitedSchema
+from schema.transport.documents import Documents, LimitedSchema
 from schema.transport.execution import answer, answers
+from schema.transport.limits import Limits
 from schema.transport.operation import Operation
 from tests.asking import context_of
 from tests.bench.tiles import QUERY
@@ -88,6 +93,18 @@ async def test_what_was_read_for_an_answer_is_let_go_of_with_it(crowd: Crowd) ->
     rest = weakref.ref(context)
     del context
     assert rest() is None
+
+
+@pytest.mark.usefixtures("_no_garbage_collector")
+async def test_a_document_that_is_forgotten_is_gone_with_its_plan(crowd: Crowd) -> None:
+    """As new documents come all the time that way, and each is some five hundred objects."""
+    documents, levels = Documents(Limits(documents_kept=1)), Levels(documents_kept=1)
+    schema, held = LEVELS._schema, []
+    for number in range(4):
+        document = documents.parse(f"query Q{number} {{ viewer {{ user {{ name }} }} }}")
+        await levels.query(schema, document, context_value=context_of(crowd.ada))
+        held.append(Counter(type(each) for each in gc.get_objects() if isinstance(each, Node | Token | Field)))
+    assert held[1] == held[2] == held[3]
 
 
 async def ways(schema: LimitedSchema, actor: Actor, text: str) -> dict[tuple[str, str], int]:

@@ -21,7 +21,7 @@ from strawberry.utils.await_maybe import await_maybe
 
 from schema.levels.calls import Calls
 from schema.levels.kinds import Kinds
-from schema.levels.plan import Plan
+from schema.levels.plan import Collector, Plan
 from schema.levels.reading import Columns
 from schema.levels.reading import columns as columns_of
 from schema.levels.run import Run
@@ -81,7 +81,8 @@ class Prepared:
             {name: variables.sources[name] for name in self._condition_names},
             {name: variables.coerced[name] for name in self._condition_names},
         )
-        plan = Plan(*self._known, self.operation, self._fragments, conditions)
+        schema, calls, kinds = self._known
+        plan = Plan(Collector(schema, calls, self.operation, self._fragments, conditions), kinds)
         if any(field.name in INTROSPECTION for field in plan.root.fields):
             raise Rare("introspection")
         return plan

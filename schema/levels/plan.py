@@ -37,37 +37,52 @@ from schema.levels.leaves import Build, Leaves, Member, blank, builder, leaves
 TYPENAME = "__typename"
 
 
-class Plan:
-    """An operation, under one set of values of the variables that decide what is skipped or included."""
+class Collector:
+    """Collects the fields of an operation's selections (GraphQL, 6.3.2), under what is skipped and included.
+
+    It is what a plan's fields have in common. None of them refers to the plan: in a circle they would stay in memory
+    after the plan was forgotten, until the garbage collector finds them.
+    """
 
     def __init__(
         self,
         schema: GraphQLSchema,
         calls: Calls,
-        kinds: Kinds,
         operation: OperationDefinitionNode,
         fragments: dict[str, FragmentDefinitionNode],
         conditions: VariableValues,
     ) -> None:
         self.schema = schema
-        self.kinds = kinds
         self.calls = calls
         self.operation = operation
         self.fragments = fragments
-        self.conditions = conditions
+        self._conditions = conditions
         self._details = {name: FragmentDetails(definition) for name, definition in fragments.items()}
-        root = schema.query_type
-        assert root is not None  # noqa: S101  a schema has a query type
-        collected = collect_fields(schema, self._details, conditions, root, operation)
-        self.root = Selection(self, root, collected.grouped_field_set)
+
+    def root(self) -> "Selection":
+        type_ = self.schema.query_type
+        assert type_ is not None  # noqa: S101  a schema has a query type
+        collected = collect_fields(self.schema, self._details, self._conditions, type_, self.operation)
+        return Selection(self, type_, collected.grouped_field_set)
 
     def selection(self, type_: GraphQLObjectType, field: "Field") -> "Selection":
         """What is selected of the objects of a type that a field has led to."""
         return Selection(self, type_, _fields_alone(field.details) or self._collected(type_, field.details))
 
     def _collected(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> GroupedFieldSet:
-        collected = collect_subfields(self.schema, self._details, self.conditions, self.operation, type_, details)
+        collected = collect_subfields(self.schema, self._details, self._conditions, self.operation, type_, details)
         return collected.grouped_field_set
+
+
+class Plan:
+    """An operation, under one set of values of the variables that decide what is skipped or included."""
+
+    def __init__(self, collector: Collector, kinds: Kinds) -> None:
+        self.schema = collector.schema
+        self.operation = collector.operation
+        self.fragments = collector.fragments
+        self.kinds = kinds
+        self.root = collector.root()
 
 
 def _fields_alone(details: list[FieldDetails]) -> GroupedFieldSet | None:
@@ -85,12 +100,12 @@ def _fields_alone(details: list[FieldDetails]) -> GroupedFieldSet | None:
 class Selection:
     """The fields of objects of one type, in the order of their answer."""
 
-    def __init__(self, plan: Plan, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> None:
+    def __init__(self, collector: Collector, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> None:
         self.type = type_
         self.fields = [
-            Field(plan, type_, key, details, definition)
+            Field(collector, type_, key, details, definition)
             for key, details in grouped.items()
-            if (definition := plan.schema.get_field(type_, details[0].node.name.value))
+            if (definition := collector.schema.get_field(type_, details[0].node.name.value))
         ]
         self.build: Build = builder(tuple([field.member for field in self.fields]))
         self.accepted: set[type] = set()
@@ -140,9 +155,14 @@ class Field:
     """A field of a selection: all nodes of the document that ask for it under one key."""
 
     def __init__(
-        self, plan: Plan, parent_type: GraphQLObjectType, key: str, details: list[Any], definition: GraphQLField
+        self,
+        collector: Collector,
+        parent_type: GraphQLObjectType,
+        key: str,
+        details: list[Any],
+        definition: GraphQLField,
     ) -> None:
-        self.plan = plan
+        self._collector = collector
         self.parent_type = parent_type
         self.key = key
         self.details = details
@@ -152,7 +172,7 @@ class Field:
         self.nodes: list[FieldNode] = [each.node for each in details]
         self.name: str = self.nodes[0].name.value
         self.is_typename = self.name == TYPENAME
-        self.call: Call = plan.calls.of(definition)
+        self.call: Call = collector.calls.of(definition)
         self.is_leaf_attribute = self.call.is_readable and self.shape.is_leaf and not self.shape.is_list
         """Whether it is an attribute that generated code may read."""
         self._selections: dict[GraphQLObjectType, Selection] = {}
@@ -174,7 +194,7 @@ class Field:
     def selection(self, type_: GraphQLObjectType) -> "Selection":
         found = self._selections.get(type_)
         if found is None:
-            found = self._selections[type_] = self.plan.selection(type_, self)
+            found = self._selections[type_] = self._collector.selection(type_, self)
         return found
 
     def arguments(self, variables: VariableValues) -> Arguments:

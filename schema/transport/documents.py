@@ -68,9 +68,9 @@ class Documents:
 
     def _parse(self, text: str) -> DocumentNode:
         with suppress(GraphQLSyntaxError):
-            return parse(text, max_lexical_tokens=self._limits.tokens)
+            return _without_circles(parse(text, max_lexical_tokens=self._limits.tokens))
         self._refuse_many_tokens(text)  # which comes before bad syntax
-        return parse(text)
+        return _without_circles(parse(text))
 
     def _refuse_many_tokens(self, text: str) -> None:
         lexer = Lexer(Source(text))
@@ -88,6 +88,18 @@ class Documents:
             return tuple(cheap or validate_document(schema, document, tuple(specified_rules)))
         except RecursionError:  # a long chain of fragments, each in the one before
             return (too_large("nested fragments", self._limits.tokens, self._limits.depth),)
+
+
+def _without_circles(document: DocumentNode) -> DocumentNode:
+    """Whose tokens know but the next one of them, so that a document which is forgotten is gone at once.
+
+    In circles its hundreds of objects would wait for the garbage collector, which would look at them again and again.
+    """
+    token = document.loc.start_token if document.loc else None
+    while token:
+        token.prev = None
+        token = token.next
+    return document
 
 
 class Remembering(SchemaExtension):
