@@ -25,6 +25,7 @@ from schema.levels.plan import Collector, Plan
 from schema.levels.reading import Columns
 from schema.levels.reading import columns as columns_of
 from schema.levels.run import Run
+from schema.levels.turns import Turns
 from schema.levels.wants import Wants
 
 INTROSPECTION = frozenset({"__schema", "__type"})
@@ -108,6 +109,7 @@ class Levels:
         self._largest = largest
         self._count = count or (lambda *_: None)
         self._known: Known | None = None
+        self._turns = Turns()
         self._prepared: OrderedDict[tuple[str, str | None], Prepared | Rare] = OrderedDict()
 
     async def execute(self, schema: GraphQLSchema, document: DocumentNode, **options: Any) -> ExecutionResult:
@@ -152,7 +154,8 @@ class Levels:
             context=context_value,
             extensions=operation_extensions,
         )
-        data, errors = await run.answer()
+        async with self._turns.taken():
+            data, errors = await run.answer()
         return ExecutionResult(data, errors or None)
 
     def _remembered(self, schema: GraphQLSchema, document: DocumentNode, name: str | None, middleware: Any) -> Prepared:
