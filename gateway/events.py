@@ -244,6 +244,8 @@ class EventLog:
         await self._until_read(lambda: self.position >= position or self._read_at > asked_at)
 
     async def _until_read(self, is_enough: Callable[[], bool]) -> None:
+        if is_enough():
+            return
         try:
             async with asyncio.timeout(FRESH_SECONDS):  # wait_for can miss that it is cancelled
                 while not is_enough():
