@@ -141,7 +141,7 @@ async def of_each(
     """The same page of the list of each parent (a column that refers to them), in one statement for any number."""
     counts = _Once(lambda: count_each(listing.rows(), parent, parent_ids))
     grouped: dict[str, list[Row]] = {parent_id: [] for parent_id in parent_ids}
-    rows = await _rows_of_each(listing, parent, parent_ids, part, columns)
+    rows = await _rows_of_each(listing, parent, list(grouped), part, columns)
     for parent_id, row in zip(map(attrgetter(parent), rows), rows, strict=True):
         grouped[parent_id].append(row)
     pages = listing.pages(grouped.values(), part, [partial(counts.of, parent_id) for parent_id in grouped])
