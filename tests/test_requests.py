@@ -245,8 +245,8 @@ async def test_a_page_of_each_template_is_the_page_of_that_template(scene: Scene
         more = (await requests.pages_of_templates(scene.owner, ids, None, rest, SEALER))[id]
         assert len(more.rows) == 3
         assert {row.id for row in more.rows}.isdisjoint(row.id for row in alone.rows)
-        twice = await requests.pages_of_templates(scene.owner, [id, id], None, Slice(first=2), SEALER)
-        assert [row.id for row in twice[id].rows] == [row.id for row in alone.rows]
+        twice = (await requests.pages_of_templates(scene.owner, [id, id], None, Slice(first=10), SEALER))[id]
+        assert len(twice.rows) == 5
 
 
 async def test_the_token_is_the_same_each_time_it_is_made(scene: Scene) -> None:
