@@ -176,6 +176,15 @@ async def signed_out_everywhere(stage: Stage, held: Held) -> None:
     assert there.status_code == 200, there.text
 
 
+async def known_before(stage: Stage, by: str, change: Change) -> str:
+    """The token of Bo's session or key, which was known when the change happened."""
+    held = await bos(stage)
+    token: str = getattr(held, by)
+    await ask_until_known(stage, token)
+    await change(stage, held)
+    return token
+
+
 HERE_CHANGES: list[tuple[str, Change]] = [
     ("key", key_revoked),
     ("key", key_suspended),
@@ -190,10 +199,8 @@ HERE_CHANGES: list[tuple[str, Change]] = [
 async def test_a_token_that_was_known_is_refused_at_once_in_the_process_that_ended_it(
     stage: Stage, by: str, change: Change
 ) -> None:
-    held = await bos(stage)
-    await ask_until_known(stage, getattr(held, by))
-    await change(stage, held)
-    assert (await ask_by(stage, getattr(held, by))).status_code == 401
+    token = await known_before(stage, by, change)
+    assert (await ask_by(stage, token)).status_code == 401
 
 
 async def user_disabled(_: Stage, held: Held) -> None:
@@ -229,13 +236,11 @@ ELSEWHERE_CHANGES: list[tuple[str, Change]] = [
 async def test_a_token_that_was_known_is_refused_within_a_second_where_another_process_ended_it(
     stage: Stage, by: str, change: Change
 ) -> None:
-    held = await bos(stage)
-    await ask_until_known(stage, getattr(held, by))
-    await change(stage, held)
+    token = await known_before(stage, by, change)
     acknowledged_at = time.monotonic()
     while True:
         begun_at = time.monotonic()
-        if (await ask_by(stage, getattr(held, by))).status_code == 401:
+        if (await ask_by(stage, token)).status_code == 401:
             return
         assert begun_at < acknowledged_at + ELSEWHERE_SECONDS
 
@@ -244,11 +249,9 @@ async def test_a_token_that_was_known_is_refused_within_a_second_where_another_p
 async def test_a_token_that_was_known_is_refused_to_who_presents_the_revision_of_its_end(
     stage: Stage, by: str, change: Change
 ) -> None:
-    held = await bos(stage)
-    await ask_until_known(stage, getattr(held, by))
-    await change(stage, held)
+    token = await known_before(stage, by, change)
     revision = {"Tessera-Revision": CURSORS.give(await head())}
-    assert (await ask_by(stage, getattr(held, by), **revision)).status_code == 401
+    assert (await ask_by(stage, token, **revision)).status_code == 401
 
 
 async def test_rights_that_were_known_are_gone_at_once_here_and_within_a_second_elsewhere(stage: Stage) -> None:
